@@ -1,0 +1,1 @@
+"""The shared data, training, timing and reporting layer. It knows no paper."""

@@ -1,0 +1,158 @@
+"""What a run leaves behind: measurements, claims and the environment, one folder per run.
+
+`results/<paper>/<run>/measurements.jsonl` holds one `Measurement` per line, `claims.json` the verdicts and
+`environment.json` the machine and the versions. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import UserError
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["reproduced", "contradicted", "inconclusive", "not-run"]
+
+
+class Measurement(BaseModel):
+    """One measured number.
+
+    Attributes:
+        experiment: the table or figure that it belongs to (`table1`, `figure2`), or `claims` for the number
+            that decides a claim (then `system` is the claim's id).
+        system: what was measured, e.g. `DeeBERT`, `baseline`.
+        task: canonical task name; empty where no task is involved.
+        metric: e.g. `score`, `score_delta`, `time_saving`, `layer_saving`, `flops`, `parameters`.
+        value, unit: the number and its unit (`points`, `fraction`, `FLOP`, `ms`, `count`, ...).
+        setting: the operating point as a label, e.g. `threshold-2`, `S=0.05`, `layer 3`.
+        at: the operating point as a number (a threshold, a layer), for the axis of a figure.
+        seed: training seed; None where several seeds were pooled or none is involved.
+        n: how many observations stand behind the value (examples, timed pairs).
+        ci_low, ci_high: 95 % interval.
+        backbone: encoder or shape, e.g. `MiniLM-L6-H384`, `bert-base`.
+        scale, data: the run's scale and data source; filled in by the runner.
+        note: anything a reader of this one number must know.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    system: str
+    task: str = ""
+    metric: str
+    value: float
+    unit: str
+    setting: str = ""
+    at: float | None = None
+    seed: int | None = None
+    n: int | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    backbone: str = ""
+    scale: str = ""
+    data: str = ""
+    note: str = ""
+
+
+class ClaimResult(BaseModel):
+    """An entry of claims.json: what a paper claims, what we measured, and the verdict for the named run."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    statement: str
+    kind: Literal["efficiency", "quality"]
+    published: float | None
+    measured: float | None
+    ci_low: float | None
+    ci_high: float | None
+    verdict: Verdict
+    run: str
+    note: str = ""
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it replaces `path` only if the block ends without an exception.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}. Nothing was changed there.") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}. Nothing was changed there.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write `value` as indented JSON with a final newline."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_measurements(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Write one JSON object per line; unset fields are left out."""
+    write_text(
+        path,
+        "".join(m.model_dump_json(exclude_none=True, exclude_defaults=False) + "\n" for m in measurements),
+    )
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """Read a measurements.jsonl of this or an older schema version.
+
+    Raises:
+        UserError: the file is missing, or a line is not a measurement (the message names the line).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    measurements = []
+    for number, line in enumerate(lines, 1):
+        try:
+            measurements.append(Measurement.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise UserError(f"{path}:{number}: {where}: {first['msg']}") from error
+    return measurements
+
+
+def read_claims(path: Path) -> list[ClaimResult]:
+    """Read a claims.json.
+
+    Raises:
+        UserError: the file is missing or not a list of claims.
+    """
+    try:
+        return [ClaimResult.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error

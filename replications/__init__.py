@@ -1,0 +1,1 @@
+"""One self-contained folder per paper; each imports `common` and never another paper."""
