@@ -39,6 +39,7 @@ class Measurement(BaseModel):
         n: how many observations stand behind the value (examples, timed pairs).
         ci_low, ci_high: 95 % interval.
         backbone: encoder or shape, e.g. `MiniLM-L6-H384`, `bert-base`.
+        timed: whether the value depends on the clock (only the others are guarded by `make regress`).
         scale, data: the run's scale and data source; filled in by the runner.
         note: anything a reader of this one number must know.
     """
@@ -59,6 +60,7 @@ class Measurement(BaseModel):
     ci_low: float | None = None
     ci_high: float | None = None
     backbone: str = ""
+    timed: bool = False
     scale: str = ""
     data: str = ""
     note: str = ""

@@ -77,12 +77,12 @@ class Task:
             tune=tuple(e for i, e in enumerate(self.train) if i in held),
         )
 
-    def take_train(self, count: int, seed: int = 0) -> Task:
-        """Keep at most `count` random train examples."""
-        return replace(self, train=_sample(self.train, count, seed))
+    def at_most(self, train: int | None, dev: int | None, seed: int = 0) -> Task:
+        """Keep at most so many random train and dev examples (None: all of them)."""
+        return replace(self, train=_sample(self.train, train, seed), dev=_sample(self.dev, dev, seed))
 
 
-def _sample(examples: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
-    if len(examples) <= count:
+def _sample(examples: Sequence[Example], count: int | None, seed: int) -> tuple[Example, ...]:
+    if count is None or len(examples) <= count:
         return tuple(examples)
     return tuple(random.Random(seed).sample(examples, count))

@@ -1,0 +1,115 @@
+"""The command `reproduce`: list, plan, run, report, regress, bench.
+
+Every command imports only what it needs, so that `reproduce list` answers at once. Whatever a user can mend ends in
+one message and exit code 2, an interruption in exit code 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        return code
+    except UserError as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nreproduce: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr
+        )
+        return 130
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        print(f"reproduce: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reproduce", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_)
+        sub.set_defaults(command=command)
+        return sub
+
+    for name, command, help_ in (
+        ("run", _run, "run a paper's experiments and write records, tables and figures"),
+        ("plan", _plan, "what `run` would do, with estimated cost"),
+    ):
+        sub = add(name, command, help_)
+        sub.add_argument("paper", help="a paper, in any case, with or without - or _; or all")
+        sub.add_argument("--scale", default="mini", help="smoke, mini (default) or paper")
+        sub.add_argument("--data", default="builtin", help="builtin (default), files or hub")
+        sub.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
+        sub.add_argument("--seeds", default="1", help="how many training seeds (default 1)")
+        sub.add_argument("--tasks", default="", help="comma-separated tasks instead of the paper's own")
+    add("list", _list, "papers, their tables and figures, what has been run, verdicts")
+    add("report", _report, "tables, figures, verdicts and the README summary from the records")
+    regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
+    regress.add_argument("--update", action="store_true", help="accept the fresh metrics as the new baselines")
+    add("bench", _bench, "time the parts with pytest-benchmark and compare with the last entry")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from common.replication import choose
+    from common.runner import Request, reproduce
+
+    for replication in choose(options.paper):
+        reproduce(replication, Request.parse(options))
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from common.replication import choose
+    from common.runner import Request, describe_plan
+
+    for replication in choose(options.paper):
+        print(describe_plan(replication, Request.parse(options)))
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    from common.replication import RESULTS, find_replications
+    from common.reporting.overview import overview
+
+    print(overview([(r.slug, r.paper) for r in find_replications()], RESULTS))
+    return 0
+
+
+def _report(_: argparse.Namespace) -> int:
+    from common.replication import find_replications
+    from common.reporting.report import report
+
+    for path in report(find_replications()):
+        print(path)
+    return 0
+
+
+def _regress(options: argparse.Namespace) -> int:
+    from common.regress import regress
+
+    return regress(update=options.update)
+
+
+def _bench(_: argparse.Namespace) -> int:
+    from common.benchmarks import run_benchmarks
+    from common.replication import RESULTS
+
+    return run_benchmarks(Path(RESULTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""FLOPs of leaving at a layer, heads included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.timing.flops import EncoderShape, embedding_flops, layer_flops, linear_flops, pooler_flops
+
+
+def pooled_head_flops(shape: EncoderShape, outputs: int) -> int:
+    """FLOPs of a pooler and a linear classifier on one first token."""
+    return pooler_flops(shape) + linear_flops(shape.hidden, outputs)
+
+
+def exit_flops(shape: EncoderShape, tokens: int, head: int) -> NDArray[np.int64]:
+    """(n,) FLOPs of one text of `tokens` tokens that leaves at layer 1..n, every exit on the way computed.
+
+    `head` is what one exit costs; the last exit is the ordinary classifier and costs the same.
+    """
+    layers = np.arange(1, shape.layers + 1, dtype=np.int64)
+    return embedding_flops(shape, tokens) + layers * (layer_flops(shape, tokens) + head)
+
+
+def flops_saving(shape: EncoderShape, head: int, lengths: Sequence[int], exit_layers: Sequence[int]) -> float:
+    """Share of FLOPs saved against the plain classifier (all layers, one head) on texts of these lengths."""
+    spent, full = 0, 0
+    for tokens, layer in zip(lengths, exit_layers, strict=True):
+        spent += int(exit_flops(shape, tokens, head)[layer - 1])
+        full += embedding_flops(shape, tokens) + shape.layers * layer_flops(shape, tokens) + head
+    return 1 - spent / full

@@ -1,0 +1,69 @@
+"""From a sweep to an operating point: which threshold, on which data, at which price.
+
+A threshold is chosen on examples that the reported score does not touch (`Task.tune`); choosing it on the reported
+set, as many papers do, is called `dev-tuned` and shown beside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from common.early_exit.rules import ExitRule
+from common.early_exit.runtime import Outcome, simulate
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it gives on some examples: score (fraction), share of layers saved."""
+
+    threshold: float
+    score: float
+    layer_saving: float
+
+
+def sweep(
+    logits: Tensor,
+    thresholds: Sequence[float],
+    rule_at: Callable[[float], ExitRule],
+    score: Callable[[Outcome], float],
+) -> list[OperatingPoint]:
+    """Simulate the rule at every threshold on (N, n, C) logits."""
+    points = []
+    for threshold in thresholds:
+        outcome = simulate(logits, rule_at(threshold))
+        points.append(OperatingPoint(threshold, score(outcome), outcome.layer_saving(logits.shape[1])))
+    return points
+
+
+def fastest_within(points: Sequence[OperatingPoint], full_score: float, allowed_drop: float) -> OperatingPoint:
+    """The point that saves most among those that score at least `full_score` - `allowed_drop` (fractions).
+
+    Every sweep should hold a point that never leaves early, so that there always is one.
+
+    Raises:
+        ValueError: no point is within the allowed drop.
+    """
+    within = [p for p in points if p.score >= full_score - allowed_drop - 1e-12]
+    if not within:
+        raise ValueError(f"no operating point keeps the score within {allowed_drop} of {full_score}")
+    return max(within, key=lambda p: p.layer_saving)
+
+
+def nearest_saving(points: Sequence[OperatingPoint], layer_saving: float) -> OperatingPoint:
+    """The point whose share of saved layers is nearest to `layer_saving`."""
+    return min(points, key=lambda p: abs(p.layer_saving - layer_saving))
+
+
+def entropy_thresholds(classes: int, count: int = 200) -> list[float]:
+    """`count` + 1 thresholds that cover entropy's range [0, ln C]: from never leaving to leaving at layer 1.
+
+    Half of them are spaced evenly, half by powers towards 0, where confident models have most of their mass.
+    """
+    top = math.log(classes)
+    even = [top * i / (count // 2) for i in range(1, count // 2 + 1)]
+    near_zero = [top * 10 ** (-6 * i / (count // 2)) for i in range(1, count // 2)]
+    return sorted({0.0, *even, *near_zero, 1.001 * top})

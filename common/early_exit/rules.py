@@ -1,0 +1,75 @@
+"""When does a sample leave? A rule looks at the exits' logits so far and answers for each sample.
+
+A rule is a pure function of what it sees, so the same object serves the simulation (on stored logits) and the real
+run (while computing). A new rule is a class with one method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExitState:
+    """What a rule sees after layer `layer`, for the B samples that have not left yet.
+
+    Attributes:
+        layer: the layer just computed, from 1.
+        logits: (B, layer, C) logits of the exits 1..layer.
+        rows: (B,) each sample's position in the batch that the run started with.
+    """
+
+    layer: int
+    logits: Tensor
+    rows: Tensor
+
+
+class ExitRule(Protocol):
+    """Answers (B,) booleans: who leaves now. It is not asked at the last layer, where everyone leaves."""
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Who leaves at `state.layer`."""
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of softmax(logits) over the last dimension, between 0 and ln C.
+
+    Computed from the log-softmax: p ln p with p underflowing to 0 would give NaN, and NaN < S is false.
+    """
+    log_p = torch.log_softmax(logits, dim=-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+@dataclass(frozen=True)
+class EntropyBelow:
+    """Leave when the entropy of this layer's prediction is strictly below `threshold` nats.
+
+    (DeeBERT, Section 3.2; BranchyNet's rule.)
+    """
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not self.threshold >= 0:
+            raise UserError(f"an entropy threshold is a number of nats, 0 or more; got {self.threshold}")
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Who leaves at `state.layer`."""
+        return entropy(state.logits[:, -1]) < self.threshold
+
+
+@dataclass(frozen=True)
+class ImposedLayers:
+    """Leave at a layer given in advance for each row of the batch; to measure the runtime, not to decide."""
+
+    layers: Tensor
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Who leaves at `state.layer`."""
+        return self.layers[state.rows] <= state.layer

@@ -1,0 +1,128 @@
+"""Running an early-exit model for real: batches shrink as samples leave.
+
+Who has left is taken out of the batch (compaction), so that a layer is computed only for those who still need it;
+at batch 1 this is the textbook loop. Predictions and exit layers are those of running each sample alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.early_exit.rules import ExitRule, ExitState
+from common.training.batches import Batch
+
+
+class MultiExitModel(Protocol):
+    """An encoder with an exit after every layer; the last exit is the ordinary classifier."""
+
+    @property
+    def num_layers(self) -> int:
+        """n, the number of layers and of exits."""
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """h_0 (B, L, H) and the prepared attention mask (first dimension B), or None if nothing is padded."""
+
+    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """h_i from h_{i-1}, i = `index` from 1."""
+
+    def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, C) logits of exit i from h_i."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How N samples left.
+
+    Attributes:
+        logits: (N, C) logits of the exit that each sample took.
+        exit_layer: (N,) that exit's layer, 1..n.
+    """
+
+    logits: Tensor
+    exit_layer: Tensor
+
+    def histogram(self, num_layers: int) -> Tensor:
+        """(n,) the share of samples that left at layers 1..n."""
+        counts = torch.bincount(self.exit_layer - 1, minlength=num_layers)
+        return counts.double() / len(self.exit_layer)
+
+    def layer_saving(self, num_layers: int) -> float:
+        """The share of layers not executed: 1 - sum_i i N_i / (n N) (DeeBERT, equation 2)."""
+        return 1.0 - self.exit_layer.double().mean().item() / num_layers
+
+
+@torch.inference_mode()
+def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outcome:
+    """Run `batch` through `model`, letting samples leave by `rule`; at layer n everyone leaves.
+
+    The rule sees float32 logits on the model's device.
+    """
+    hidden, mask = model.embed(batch)
+    size, device = len(hidden), hidden.device
+    rows = torch.arange(size, device=device)
+    exit_layer = torch.full((size,), model.num_layers, device=device)
+    final: Tensor | None = None
+    history: list[Tensor] = []
+    for index in range(1, model.num_layers + 1):
+        hidden = model.layer(index, hidden, mask)
+        history.append(model.exit_logits(index, hidden, mask))
+        if final is None:
+            final = history[0].new_empty(size, history[0].shape[-1])
+        if index == model.num_layers:
+            final[rows] = history[-1]
+            break
+        leaving = rule(ExitState(index, torch.stack(history, dim=1), rows))
+        if not leaving.any():
+            continue
+        final[rows[leaving]] = history[-1][leaving]
+        exit_layer[rows[leaving]] = index
+        staying = ~leaving
+        rows = rows[staying]
+        if not len(rows):
+            break
+        hidden = hidden[staying]
+        mask = None if mask is None else mask[staying]
+        history = [logits[staying] for logits in history]
+    if final is None:
+        raise ValueError("a model needs at least one layer")
+    return Outcome(final, exit_layer)
+
+
+@torch.inference_mode()
+def collect_logits(model: MultiExitModel, batches: Iterable[Batch], count: int, device: torch.device) -> Tensor:
+    """(N, n, C) logits of every exit for every example, in the split's order; N = `count`.
+
+    With these at hand any rule is a simulation (see `simulate`), and a sweep of thresholds costs nothing.
+    """
+    collected: Tensor | None = None
+    for cpu_batch in batches:
+        batch = cpu_batch.to(device)
+        hidden, mask = model.embed(batch)
+        layers = []
+        for index in range(1, model.num_layers + 1):
+            hidden = model.layer(index, hidden, mask)
+            layers.append(model.exit_logits(index, hidden, mask))
+        logits = torch.stack(layers, dim=1).cpu()
+        if collected is None:
+            collected = logits.new_empty(count, *logits.shape[1:])
+        collected[cpu_batch.rows] = logits
+    if collected is None:
+        raise ValueError("there are no batches to collect logits from")
+    return collected
+
+
+def simulate(logits: Tensor, rule: ExitRule) -> Outcome:
+    """What `run_early_exit` would answer, from the (N, n, C) logits of all exits."""
+    size, num_layers, _ = logits.shape
+    exit_layer = torch.full((size,), num_layers)
+    rows = torch.arange(size)
+    for index in range(1, num_layers):
+        leaving = rule(ExitState(index, logits[rows, :index], rows))
+        exit_layer[rows[leaving]] = index
+        rows = rows[~leaving]
+    return Outcome(logits[torch.arange(size), exit_layer - 1], exit_layer)

@@ -1,0 +1,69 @@
+"""How far a run is and how long it will still take: one line, wherever it is shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RunProgress:
+    """Follows a list of steps with estimated costs and prints a line now and then.
+
+    The estimates are corrected by how long the finished work really took, so only their ratios matter.
+
+    Attributes:
+        names, estimates: the steps and their estimated seconds.
+        say: prints one line.
+        every_s: at most one line per so many seconds within a step.
+        clock: seconds, monotonic.
+    """
+
+    names: Sequence[str]
+    estimates: Sequence[float]
+    say: Callable[[str], None]
+    every_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+    _current: int = 0
+    _spent: float = 0.0
+    _estimated: float = 0.0
+    _started: float = field(default=0.0)
+    _printed: float = field(default=float("-inf"))
+
+    def start(self, index: int) -> None:
+        """Step `index` (from 0) begins."""
+        self._current, self._started = index, self.clock()
+        self._line(0.0)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Within the current step, `done` of `total` units are finished."""
+        if self.clock() - self._printed >= self.every_s:
+            self._line(done / max(1, total))
+
+    def finish(self, *, counted: bool = True) -> None:
+        """The current step is finished; `counted` is false if it was found done and says nothing about speed."""
+        if counted:
+            self._spent += self.clock() - self._started
+            self._estimated += self.estimates[self._current]
+
+    def seconds_left(self, fraction: float) -> float:
+        """Estimated seconds until all steps are done, `fraction` of the current one being done."""
+        remaining = sum(self.estimates[self._current + 1 :]) + (1 - fraction) * self.estimates[self._current]
+        return remaining * (self._spent / self._estimated if self._estimated > 1 else 1.0)
+
+    def _line(self, fraction: float) -> None:
+        self._printed = self.clock()
+        share = f" {fraction:.0%}" if fraction else ""
+        left = duration(self.seconds_left(fraction))
+        self.say(f"[{self._current + 1}/{len(self.names)}] {self.names[self._current]}{share}  (about {left} left)")
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s` or `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

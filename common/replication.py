@@ -1,0 +1,170 @@
+"""What a replication is, where they are found, and how one is run step by step.
+
+A replication is a folder under `replications/` with a `paper.yaml` (the facts) and an `experiments.py` with two
+functions, `trained_steps(run)` and `shape_steps(run)`, each a list of `Step`s. Running executes the steps, planning
+prints them; a step that was finished is not done again when an interrupted command is repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from common.errors import UserError, did_you_mean
+from common.records import Measurement, read_measurements, write_measurements
+from common.scales import Scale
+
+if TYPE_CHECKING:
+    from common.artifacts import ArtifactStore
+    from common.paper import Paper
+    from common.progress import RunProgress
+    from common.tasks.task import Task
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+TABLES = ROOT / "tables"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A piece of a run: its name, its estimated seconds on two CPU cores, and what it measures."""
+
+    name: str
+    seconds: float
+    measure: Callable[[], Sequence[Measurement]]
+
+
+class Experiments(Protocol):
+    """What `replications/<paper>/experiments.py` offers."""
+
+    def trained_steps(self, run: Run) -> list[Step]:
+        """Train and evaluate at the run's scale, on its data."""
+
+    def shape_steps(self, run: Run) -> list[Step]:
+        """Measure the paper's own architectures with random weights."""
+
+
+@dataclass(frozen=True)
+class Replication:
+    """One paper's folder."""
+
+    slug: str
+    folder: Path
+
+    @property
+    def paper(self) -> Paper:
+        """The facts in its paper.yaml."""
+        from common.paper import load_paper
+
+        return load_paper(self.folder / "paper.yaml")
+
+    def experiments(self) -> Experiments:
+        """Its experiments.py, imported."""
+        return cast(Experiments, importlib.import_module(f"replications.{self.slug}.experiments"))
+
+    def sources_fingerprint(self) -> str:
+        """SHA-256 over the code and facts that its numbers come from."""
+        digest = hashlib.sha256()
+        for folder in (ROOT / "common", self.folder):
+            for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".yaml"}):
+                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
+
+
+def find_replications(folder: Path = ROOT / "replications") -> tuple[Replication, ...]:
+    """Every folder that holds a paper.yaml, by name."""
+    return tuple(Replication(p.parent.name, p.parent) for p in sorted(folder.glob("*/paper.yaml")))
+
+
+def choose(name: str) -> tuple[Replication, ...]:
+    """The replication called `name` (any case, with or without - or _), or all of them for `all`.
+
+    Raises:
+        UserError: no such paper; the message suggests one.
+    """
+    known = {_plain(r.slug): r for r in find_replications()}
+    names = ", ".join(r.slug for r in known.values())
+    if not name.strip():
+        raise UserError(f"which paper? Papers: {names} (or all). Type PAPER=deeBERT")
+    if name.strip().lower() == "all":
+        return tuple(known.values())
+    if _plain(name) in known:
+        return (known[_plain(name)],)
+    raise UserError(f"unknown paper {name!r}{did_you_mean(_plain(name), known)}. Papers: {names} (or all)")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]", "", name.lower())
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an experiment is given: how much, on which data, and where to keep things.
+
+    Attributes:
+        name: folder of the record, e.g. `mini-files` or `shapes`.
+        task_names: chosen by the user; empty means the replication's own choice.
+        seeds: training seeds, 0-based.
+        store: trained models.
+        scratch: a folder that lives until the run is complete, for what a later step of the same run needs.
+        progress: told how far a step is.
+        say: prints a line.
+    """
+
+    name: str
+    scale: Scale
+    data: str
+    data_dir: Path | None
+    task_names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    store: ArtifactStore
+    scratch: Path
+    progress: Callable[[int, int], None]
+    say: Callable[[str], None]
+    _tasks: dict[str, Task] = field(default_factory=dict)
+
+    def task(self, name: str) -> Task:
+        """The task `name`, cut to the run's scale, with a part of train held back as `tune`."""
+        if name not in self._tasks:
+            from common.tasks import load_task
+
+            task = load_task(name, self.data, self.data_dir)
+            task = task.hold_back(min(self.scale.tune_examples, len(task.train) // 8))
+            self._tasks[name] = task.at_most(self.scale.train_examples, self.scale.dev_examples)
+        return self._tasks[name]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Keeps what each finished step measured until the run is complete, so that a repeated command goes on."""
+
+    folder: Path
+
+    def path(self, index: int) -> Path:
+        """Where step `index` is kept."""
+        return self.folder / f"{index:03d}.jsonl"
+
+    def clear(self) -> None:
+        """Forget everything: the run is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def execute(steps: Sequence[Step], journal: Journal, progress: RunProgress, run: Run) -> list[Measurement]:
+    """Do the steps in order and return all measurements, labelled with the run's scale and data."""
+    measurements: list[Measurement] = []
+    for index, step in enumerate(steps):
+        progress.start(index)
+        path = journal.path(index)
+        found = path.exists()
+        if not found:
+            results = [m.model_copy(update={"scale": run.scale.name, "data": run.data}) for m in step.measure()]
+            write_measurements(path, results)
+        progress.finish(counted=not found)
+        measurements.extend(read_measurements(path))
+    return measurements

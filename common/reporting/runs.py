@@ -1,0 +1,84 @@
+"""Finds what has been run: the record files of each run of a paper.
+
+A run is a folder `results/<paper>/<run>/` with a `measurements.jsonl`; its verdicts and the description of the
+machine lie beside it and may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.records import ClaimResult, Measurement, read_claims, read_measurements
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The records of one run.
+
+    Attributes:
+        name: the run's folder, e.g. `mini-files`.
+        measurements: in the order of the file.
+        claims: verdicts; empty where none were written yet.
+        environment: machine, versions and commit; empty where it was not written.
+    """
+
+    name: str
+    measurements: tuple[Measurement, ...]
+    claims: tuple[ClaimResult, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def commit(self) -> str:
+        """The commit that the run was made from, shortened, with what it lacks said; `unknown` without one."""
+        git = self.environment.get("git", {})
+        commit = str(git.get("commit", "unknown"))[:12]
+        return f"{commit} with changes" if git.get("dirty") is True else commit
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds that occur in the measurements."""
+        return tuple(sorted({m.seed for m in self.measurements if m.seed is not None}))
+
+    def of(self, experiment: str) -> tuple[Measurement, ...]:
+        """Return the measurements of one experiment."""
+        return tuple(m for m in self.measurements if m.experiment == experiment)
+
+
+def find_runs(results_dir: Path, paper_slug: str) -> list[RunRecord]:
+    """Return the runs recorded for a paper, by name; none where nothing has been run.
+
+    Raises:
+        UserError: a record file is malformed.
+    """
+    files = sorted((results_dir / paper_slug).glob("*/measurements.jsonl"))
+    return [read_run(file.parent) for file in files]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read one run's folder.
+
+    Raises:
+        UserError: measurements.jsonl is missing, or a record file is malformed.
+    """
+    claims = folder / "claims.json"
+    environment = folder / "environment.json"
+    return RunRecord(
+        name=folder.name,
+        measurements=tuple(read_measurements(folder / "measurements.jsonl")),
+        claims=tuple(read_claims(claims)) if claims.exists() else (),
+        environment=_read_environment(environment) if environment.exists() else {},
+    )
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("git", {}), dict):
+        raise UserError(f"{path}: expected a JSON object with an object 'git', found {str(value)[:60]}")
+    return value

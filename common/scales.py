@@ -1,0 +1,55 @@
+"""How much of everything: smoke (CI), mini (a laptop, the default), paper (a GPU, the paper's own setting)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size of a run. Hyper-parameters that belong to a method live with the paper, per scale.
+
+    Attributes:
+        name: `smoke`, `mini` or `paper`.
+        encoder: pretrained encoder (see `common.encoders.sources`), or None where each paper names its own.
+        train_examples: at most so many training examples per task (None: all).
+        tune_examples: how many train examples are held back for choosing thresholds.
+        dev_examples: at most so many dev examples (None: all).
+        timing_examples: dev examples that each timed arm runs at batch 1.
+        timing_rounds: how often each of them is timed.
+        shapes: whether the paper's own architectures are measured too, with random weights.
+        quality_verdicts: whether trained quality means anything at this scale.
+    """
+
+    name: str
+    encoder: str | None
+    train_examples: int | None
+    tune_examples: int
+    dev_examples: int | None
+    timing_examples: int
+    timing_rounds: int
+    shapes: bool
+    quality_verdicts: bool
+
+
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale("smoke", "random:tiny", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
+        Scale("mini", "minilm", 8000, 1000, 1200, 128, 2, shapes=True, quality_verdicts=True),
+        Scale("paper", None, None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
+    )
+}
+
+
+def find_scale(name: str) -> Scale:
+    """The scale called `name`.
+
+    Raises:
+        UserError: there is none; the message suggests one.
+    """
+    if name in SCALES:
+        return SCALES[name]
+    raise UserError(f"unknown scale {name!r}{did_you_mean(name, SCALES)}. Scales: {', '.join(SCALES)}. Type SCALE=mini")

@@ -1,0 +1,273 @@
+"""Bootstrap intervals and the rule that turns an interval into a verdict.
+
+Every number that decides something carries a 95 % interval. Observations that belong together (two systems on
+the same example, two arms of a timed pair) are resampled together, so that what they share cancels. Examples
+are shared by all training seeds, so the two-level bootstrap draws seeds and examples crosswise: it does not
+pretend that three seeds on 900 examples are 2 700 independent observations.
+
+Statistics take their arrays first and a keyword `axis`, as NumPy's own functions do; thousands of resamples
+are then evaluated at once. SciPy and NumPy are imported where they are used: reading records needs neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from common.records import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+Op = Literal[">=", ">", "<=", "<", "==", "note"]
+
+Statistic = Callable[..., Any]
+"""`statistic(*arrays, axis=-1)`: reduces the given axis of each array, like `numpy.mean`."""
+
+LEVEL = 0.95
+"""Confidence level of every interval in the project."""
+
+BATCH_ELEMENTS = 2_000_000
+"""Resampled elements held in memory at once (16 MB of float64 an array)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95 % interval.
+
+    Attributes:
+        value: the point estimate, from the observations as they are.
+        low, high: the interval's ends.
+        n: how many observations stand behind it.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no verdict may rest on.
+
+        Raises:
+            ValueError: a number is not finite, or the ends are in the wrong order.
+        """
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise ValueError(f"an interval must be finite, not {self.value} [{self.low}, {self.high}]")
+        if self.low > self.high:
+            raise ValueError(f"the low end {self.low} lies above the high end {self.high}")
+
+    @classmethod
+    def exact(cls, value: float, n: int = 1) -> Interval:
+        """Return the zero-width interval of a number that was counted, not sampled (parameters, FLOPs)."""
+        return cls(value, value, value, n)
+
+
+def percentile_interval(value: float, replicates: ArrayLike, n: int) -> Interval:
+    """Return the interval between the 2.5 % and 97.5 % quantiles of bootstrap replicates.
+
+    Replicates of independent quantities may be combined element by element before (their maximum over tasks,
+    say): the result is then a bootstrap of the combined quantity.
+    """
+    import numpy as np
+
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(np.asarray(replicates, dtype=float), [tail, 100 - tail])
+    return Interval(float(value), float(low), float(high), n)
+
+
+def bootstrap_replicates(
+    statistic: Statistic,
+    *arrays: ArrayLike,
+    paired: bool = True,
+    resamples: int = 10_000,
+    seed: int | np.random.SeedSequence = 0,
+) -> NDArray[np.float64]:
+    """Return `resamples` values of `statistic`, each on observations drawn with replacement.
+
+    Args:
+        statistic: see `Statistic`.
+        arrays: one-dimensional; of equal length n where `paired`.
+        paired: draw the same positions from every array (the same examples, the same timed pairs); otherwise
+            each array is a sample of its own.
+        resamples: number of replicates.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no array, an array with fewer than two observations, or paired arrays of unequal length.
+    """
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    columns = [np.asarray(array) for array in arrays]
+    _check_observations(columns, same_length=paired)
+    longest = max(column.size for column in columns)
+    result = bootstrap(
+        columns,
+        statistic,
+        n_resamples=resamples,
+        batch=max(1, BATCH_ELEMENTS // longest),
+        paired=paired and len(columns) > 1,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return np.asarray(result.bootstrap_distribution, dtype=float)
+
+
+def bootstrap_statistic(
+    statistic: Statistic,
+    *arrays: ArrayLike,
+    paired: bool = True,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return `statistic(*arrays)` with its percentile bootstrap interval.
+
+    Arguments and errors as for `bootstrap_replicates`. Where no observation varies, the interval has zero
+    width.
+    """
+    import numpy as np
+
+    columns = [np.asarray(array) for array in arrays]
+    _check_observations(columns, same_length=paired)
+    value = float(statistic(*columns, axis=-1))
+    n = min(column.size for column in columns)
+    if all(_is_constant(column) for column in columns):
+        return Interval.exact(value, n)
+    replicates = bootstrap_replicates(statistic, *columns, paired=paired, resamples=resamples, seed=seed)
+    return percentile_interval(value, replicates, n)
+
+
+def bootstrap_mean(values: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """Return the mean of `values` (at least two) with its percentile bootstrap interval."""
+    import numpy as np
+
+    return bootstrap_statistic(np.mean, values, resamples=resamples, seed=seed)
+
+
+def replicates_over_seeds_and_examples(
+    per_seed_arrays: Sequence[Sequence[ArrayLike]],
+    statistic: Statistic,
+    *,
+    resamples: int = 10_000,
+    seed: int | np.random.SeedSequence = 0,
+) -> NDArray[np.float64]:
+    """Return `resamples` values of the mean over seeds of `statistic`, with seeds and examples redrawn.
+
+    Each replicate draws examples once, for all seeds (every seed is evaluated on the same examples), and
+    draws as many seeds as there are. With one seed the replicates vary with the choice of examples alone.
+    With k seeds the drawn variance between seeds is (k - 1)/k of the unbiased one: slightly narrow for few.
+
+    Args:
+        per_seed_arrays: for each seed the arrays that `statistic` takes; every array has shape (examples,).
+            Arrays of one seed are paired (e.g. hits of the method, hits of the baseline).
+        statistic: see `Statistic`.
+        resamples: number of replicates.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no seed, fewer than two examples, or arrays of unequal length.
+    """
+    import numpy as np
+
+    seeds = [[np.asarray(array) for array in arrays] for arrays in per_seed_arrays]
+    columns = [column for arrays in seeds for column in arrays]
+    _check_observations(columns, same_length=True)
+    n = columns[0].size
+    rng = np.random.default_rng(seed)
+    batch = max(1, BATCH_ELEMENTS // n)
+    replicates = []
+    for start in range(0, resamples, batch):
+        count = min(batch, resamples - start)
+        examples = rng.integers(n, size=(count, n))
+        by_seed = np.stack([statistic(*(a[examples] for a in arrays), axis=-1) for arrays in seeds])
+        drawn = rng.integers(len(seeds), size=(len(seeds), count))
+        replicates.append(np.take_along_axis(by_seed, drawn, axis=0).mean(axis=0))
+    return np.concatenate(replicates)
+
+
+def bootstrap_over_seeds_and_examples(
+    per_seed_arrays: Sequence[Sequence[ArrayLike]],
+    statistic: Statistic,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return the mean over seeds of `statistic`, with an interval over seeds and examples alike.
+
+    Arguments and errors as for `replicates_over_seeds_and_examples`; `n` counts examples.
+    """
+    import numpy as np
+
+    seeds = [[np.asarray(array) for array in arrays] for arrays in per_seed_arrays]
+    replicates = replicates_over_seeds_and_examples(seeds, statistic, resamples=resamples, seed=seed)
+    value = float(np.mean([statistic(*arrays, axis=-1) for arrays in seeds]))
+    return percentile_interval(value, replicates, seeds[0][0].size)
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Spearman's rank correlation, with ties sharing their mean rank.
+
+    Raises:
+        ValueError: the lengths differ, there are fewer than two points, or one side never varies (the
+            correlation is then undefined).
+    """
+    import numpy as np
+    from scipy.stats import spearmanr
+
+    a, b = np.asarray(x), np.asarray(y)
+    _check_observations([a, b], same_length=True)
+    if _is_constant(a) or _is_constant(b):
+        raise ValueError("the rank correlation is undefined: one side never varies")
+    return float(spearmanr(a, b).statistic)
+
+
+def judge(interval: Interval, op: Op, target: float | None) -> Verdict:
+    """Compare an interval with what a paper claims.
+
+    `reproduced` when the whole interval lies on the claim's side of `target`, `contradicted` when it lies
+    wholly on the other, else `inconclusive`. For `==` the claim's side is the target itself: only a
+    zero-width interval there reproduces it, and any interval that leaves the target out contradicts it.
+    A `note` is never decided by a number: `not-run`.
+
+    Raises:
+        ValueError: `op` needs a target and there is none, or `op` is unknown.
+    """
+    if op == "note":
+        return "not-run"
+    if target is None:
+        raise ValueError(f"the comparison {op} needs a target")
+    low, high = interval.low, interval.high
+    sides = {
+        ">=": (low >= target, high < target),
+        ">": (low > target, high <= target),
+        "<=": (high <= target, low > target),
+        "<": (high < target, low >= target),
+        "==": (low == high == target, not low <= target <= high),
+    }
+    if op not in sides:
+        raise ValueError(f"unknown comparison {op!r}; one of {', '.join(sides)}, note")
+    holds, fails = sides[op]
+    if holds:
+        return "reproduced"
+    return "contradicted" if fails else "inconclusive"
+
+
+def _check_observations(columns: Sequence[NDArray[Any]], *, same_length: bool) -> None:
+    if not columns:
+        raise ValueError("no observations were given")
+    shapes = [column.shape for column in columns]
+    if any(len(shape) != 1 for shape in shapes):
+        raise ValueError(f"observations must be one-dimensional, not of shapes {shapes}")
+    if min(column.size for column in columns) < 2:
+        raise ValueError("an interval needs at least two observations (see Interval.exact for a count)")
+    if same_length and len(set(shapes)) > 1:
+        raise ValueError(f"paired observations must be equally many, not {[s[0] for s in shapes]}")
+
+
+def _is_constant(column: NDArray[Any]) -> bool:
+    return bool((column == column[0]).all())

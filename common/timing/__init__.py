@@ -1,0 +1,1 @@
+"""What a model costs: FLOPs, parameters, memory, and time as a ratio against a baseline."""

@@ -1,0 +1,34 @@
+"""How long training and evaluation will take, well enough for a plan and a progress display.
+
+The rates were measured on two CPU cores; a run corrects the estimates as it goes, so their ratios matter most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.tasks.task import Example
+
+TRAINING_FLOPS_PER_SECOND = 75e9
+FORWARD_FLOPS_PER_SECOND = 80e9
+PIECES_PER_WORD = 1.3
+SPECIAL_TOKENS = 3
+
+
+def token_estimate(examples: Sequence[Example]) -> float:
+    """About how many tokens `examples` will have, from the words of at most 500 of them."""
+    if not examples:
+        return 0.0
+    sample = examples[:: max(1, len(examples) // 500)]
+    words = sum(len(e.text_a.split()) + len((e.text_b or "").split()) for e in sample)
+    return len(examples) * (SPECIAL_TOKENS + PIECES_PER_WORD * words / len(sample))
+
+
+def training_seconds(layer_parameters: int, tokens: float) -> float:
+    """Seconds to train on `tokens`: 6 FLOPs per parameter of the layers and token."""
+    return 6 * layer_parameters * tokens / TRAINING_FLOPS_PER_SECOND
+
+
+def forward_seconds(layer_parameters: int, tokens: float) -> float:
+    """Seconds of forward passes over `tokens`: 2 FLOPs per parameter of the layers and token."""
+    return 2 * layer_parameters * tokens / FORWARD_FLOPS_PER_SECOND

@@ -1,0 +1,80 @@
+"""Memory of a model: the bytes of its parameters, and the peak that a process reaches when it runs.
+
+The first is a property of the model, the second of model, input, library and allocator together. A peak can only be
+trusted in a process that did nothing else before, so the callable runs in a fresh one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class PeakMemory:
+    """Resident memory of a fresh process, in bytes.
+
+    Attributes:
+        before: in use when the callable started (the interpreter and what its module imports).
+        peak: the most that was in use from the start of the process until the callable returned.
+    """
+
+    before: int
+    peak: int
+
+    @property
+    def increase(self) -> int:
+        """What the callable added at its peak."""
+        return self.peak - self.before
+
+
+def parameter_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters; shared ones count once. Buffers and activations are not included."""
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def peak_memory(function: Callable[..., object], *arguments: object) -> PeakMemory:
+    """Run `function(*arguments)` in a fresh process and read how much memory that took.
+
+    The function must be importable by name from its module and the arguments must pickle. Import inside the
+    function what is to count towards the increase.
+
+    Raises:
+        Exception: whatever the function raises.
+        concurrent.futures.process.BrokenProcessPool: the process died (killed for memory, for instance).
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(_measured, function, arguments).result()
+
+
+def _measured(function: Callable[..., object], arguments: tuple[object, ...]) -> PeakMemory:
+    import psutil
+
+    before = psutil.Process().memory_info().rss
+    function(*arguments)
+    return PeakMemory(before=before, peak=_peak_resident_bytes())
+
+
+def _peak_resident_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux its maximum is inherited from the parent process across fork and exec.
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(fields["VmHWM"].split()[0]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,42 @@
+"""How many threads PyTorch computes with, held fixed while something is timed.
+
+PyTorch picks a number from the machine and the environment, and a library loaded later may change it. A timing
+that does not state its thread count cannot be repeated.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may run on: not more than its CPU affinity allows."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(psutil.cpu_count(logical=False) or allowed, allowed)
+
+
+@contextmanager
+def pinned_threads(threads: int | None = None) -> Iterator[int]:
+    """Let PyTorch compute with `threads` threads (by default one per usable core) inside the block.
+
+    Yields:
+        The number of threads in force, to be recorded; afterwards the old number is back.
+
+    Raises:
+        ValueError: `threads` is below 1.
+    """
+    import torch
+
+    wanted = usable_cores() if threads is None else threads
+    if wanted < 1:
+        raise ValueError(f"expected at least 1 thread, found {wanted}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)

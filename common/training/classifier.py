@@ -1,0 +1,87 @@
+"""A pretrained encoder fine-tuned as a classifier: every paper's baseline, and many a paper's teacher.
+
+Fine-tuned models are artifacts: the same encoder, task and plan are trained once, whoever asks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.encoders.layered import LayeredEncoder
+from common.training.batches import Batch
+
+
+class PooledClassifier(nn.Module):
+    """tanh pooler on the first token, dropout, linear: BERT's classification head.
+
+    p = tanh(W h[0] + b), z = V dropout(p) + c; from (B, L, H) hidden states to (B, C) logits.
+    """
+
+    def __init__(self, hidden_size: int, outputs: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, L, H) hidden states to (B, C) logits."""
+        return self.from_first_token(hidden[:, 0])
+
+    def from_first_token(self, first: Tensor) -> Tensor:
+        """(B, H) first-token states to (B, C) logits."""
+        logits: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(first))))
+        return logits
+
+    def initialise(self, pooler: nn.Linear | None, deviation: float | None) -> PooledClassifier:
+        """Copy `pooler` (if any) and draw the classifier from N(0, `deviation`), bias 0; None keeps PyTorch's."""
+        if pooler is not None:
+            self.pooler.load_state_dict(pooler.state_dict())
+        if deviation is not None:
+            nn.init.normal_(self.classifier.weight, std=deviation)
+            nn.init.zeros_(self.classifier.bias)
+        return self
+
+
+class EncoderClassifier(nn.Module):
+    """An encoder and a `PooledClassifier` after its last layer."""
+
+    def __init__(self, encoder: LayeredEncoder, head: PooledClassifier) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) logits."""
+        logits: Tensor = self.head(self.encoder(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Write encoder and head to `folder` (safetensors and JSON)."""
+        self.encoder.save(folder / "encoder")
+        save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
+
+    @staticmethod
+    def load(folder: Path) -> EncoderClassifier:
+        """Read what `save` wrote, in evaluation mode."""
+        encoder = LayeredEncoder.load(folder / "encoder")
+        state = load_file(folder / "head.safetensors")
+        outputs, hidden = state["classifier.weight"].shape
+        head = PooledClassifier(hidden, outputs)
+        head.load_state_dict(state)
+        return EncoderClassifier(encoder, head).eval()
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class indices (B,), mean squared error for float targets (one output)."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits.squeeze(-1), labels)
+    return F.cross_entropy(logits, labels)
+
+
+def predictions(logits: Tensor, *, regression: bool) -> Tensor:
+    """(N,) class indices, or the regression's values, from (N, C) logits."""
+    return logits.squeeze(-1) if regression else logits.argmax(-1)

@@ -1,0 +1,101 @@
+"""Fine-tuned classifiers as artifacts: the same encoder, data and plan are trained once, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from common.artifacts import ArtifactStore
+from common.encoders.layered import LayeredEncoder
+from common.encoders.sources import PretrainedEncoder
+from common.records import write_json
+from common.tasks.task import Task
+from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
+from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
+from common.training.loop import FitReport, Progress, TrainingPlan, fit
+
+
+@dataclass(frozen=True)
+class EncodedTask:
+    """A task's splits after tokenisation."""
+
+    train: EncodedSplit
+    tune: EncodedSplit
+    dev: EncodedSplit
+
+
+def encode_task(tokenizer: object, task: Task, max_length: int) -> EncodedTask:
+    """Tokenise the train, tune and dev splits of `task`."""
+    train, tune, dev = (
+        encode(tokenizer, split, regression=task.is_regression, max_length=max_length)
+        for split in (task.train, task.tune, task.dev)
+    )
+    return EncodedTask(train, tune, dev)
+
+
+def classification_loss(model: EncoderClassifier, batch: Batch) -> torch.Tensor:
+    """The task's loss on one batch."""
+    return task_loss(model(batch), batch.labels)
+
+
+def new_classifier(encoder: LayeredEncoder, task: Task, seed: int) -> EncoderClassifier:
+    """`encoder` with a fresh classification head: pretrained pooler, classifier drawn by the family's own rule.
+
+    BERT and ALBERT draw it from N(0, 0.02); RoBERTa's head in the replicated code keeps PyTorch's default.
+    """
+    torch.manual_seed(seed)
+    outputs = max(1, len(task.labels))
+    config = encoder.config
+    head = PooledClassifier(encoder.hidden_size, outputs, config.hidden_dropout_prob)
+    deviation = None if config.model_type == "roberta" else config.initializer_range
+    return EncoderClassifier(encoder, head.initialise(encoder.pooler_dense, deviation))
+
+
+@dataclass(frozen=True)
+class FineTuner:
+    """Fine-tunes the first `layers` layers of one pretrained encoder, or finds that it has been done."""
+
+    store: ArtifactStore
+    source: PretrainedEncoder
+    say: Callable[[str], None]
+    progress: Progress
+
+    def recipe(self, task: Task, plan: TrainingPlan, layers: int) -> dict[str, object]:
+        """All that the result depends on."""
+        return {
+            "encoder": self.source.fingerprint,
+            "layers": layers,
+            "task": task.fingerprint,
+            "threads": torch.get_num_threads(),
+            **plan.recipe(),
+        }
+
+    def fine_tune(self, task: Task, encoded: EncodedTask, plan: TrainingPlan, layers: int) -> Path:
+        """The folder of the fine-tuned `EncoderClassifier` (read it with `EncoderClassifier.load`)."""
+
+        def make(folder: Path) -> None:
+            encoder = self.source.encoder.first_layers(layers)
+            model = new_classifier(encoder, task, plan.seed)
+            batches = BucketedBatches(encoded.train, plan.batch_size, plan.seed)
+            checkpoint = folder / "checkpoint" / "loop.safetensors"
+            report = fit(model, batches, classification_loss, plan, checkpoint=checkpoint, progress=self.progress)
+            model.cpu().save(folder)
+            write_report(folder, report)
+
+        name = f"classifier/{self.source.name}-{layers}L/{task.name}/seed{plan.seed}"
+        return self.store.get(name, self.recipe(task, plan, layers), make, self.say)
+
+
+def write_report(folder: Path, report: FitReport) -> None:
+    """Keep how the training went beside what it made."""
+    values = {"last_epoch_loss": report.last_epoch_loss, "steps": report.steps}
+    write_json(folder / "training.json", {**values, "tokens_per_second": report.tokens_per_second})
+
+
+def parameters_of(module: nn.Module) -> int:
+    """How many parameters `module` has, shared ones once."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,212 @@
+"""One training loop, on accelerate: any module, any loss, any batches; it can be interrupted and resumes exactly.
+
+A checkpoint holds the weights, the optimiser's state and the random state, all in safetensors (nothing is ever
+unpickled). A run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from common.records import atomic_write
+from common.training.batches import EpochSource, Movable
+
+BatchT = TypeVar("BatchT", bound=Movable)
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The hyper-parameters of one training.
+
+    `warmup` is the share of steps over which the learning rate rises from 0; after it, the rate falls linearly
+    to 0 at the last step.
+    """
+
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+    weight_decay: float = 0.0
+    adam_epsilon: float = 1e-8
+    warmup: float = 0.0
+    max_gradient_norm: float = 1.0
+    max_length: int = 128
+
+    def recipe(self) -> dict[str, float]:
+        """The plan as JSON, for an artifact's key."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a training went: the mean loss of its last epoch, steps done here, and the tokens per second."""
+
+    last_epoch_loss: float
+    steps: int
+    tokens_per_second: float
+
+
+class Progress(Protocol):
+    """Told how far a piece of work is."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` steps are finished."""
+
+
+def linear_schedule(plan: TrainingPlan, total_steps: int) -> Callable[[int], float]:
+    """The factor on the learning rate at each step (0-based): linear warm-up, then linear decay to 0."""
+    rising = int(plan.warmup * total_steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return step / max(1, rising)
+        return max(0.0, (total_steps - step) / max(1, total_steps - rising))
+
+    return factor
+
+
+def fit(
+    module: ModuleT,
+    batches: EpochSource[BatchT],
+    loss: Callable[[ModuleT, BatchT], Tensor],
+    plan: TrainingPlan,
+    *,
+    checkpoint: Path,
+    progress: Progress,
+    checkpoint_every_s: float = 60.0,
+) -> FitReport:
+    """Minimise `loss` over the parameters of `module` that require gradients; AdamW, linear schedule, clipping.
+
+    Args:
+        module: trained in place; parameters with `requires_grad=False` are left alone.
+        batches: the same batches for the same epoch, whenever asked.
+        loss: scalar loss of one batch.
+        plan: the hyper-parameters.
+        checkpoint: a file (safetensors). If it is there, training goes on from it; it is rewritten at most every
+            `checkpoint_every_s` seconds, and at Ctrl-C.
+        progress: called after every step.
+        checkpoint_every_s: seconds between checkpoints.
+    """
+    accelerator = Accelerator()
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=plan.learning_rate, eps=plan.adam_epsilon, weight_decay=plan.weight_decay, fused=True
+    )
+    total = plan.epochs * len(batches)
+    schedule = LambdaLR(optimizer, linear_schedule(plan, total))
+    module.to(accelerator.device)
+    prepared, stepper = accelerator.prepare(module, optimizer)
+    torch.manual_seed(plan.seed)
+    state = _LoopState(module, optimizer, schedule)
+    first = state.load(checkpoint) if checkpoint.exists() else 0
+    saved_at = time.monotonic()
+    seconds, tokens, losses = 0.0, 0, [torch.zeros(())]
+    prepared.train()
+    with deferred_interrupt() as interrupted:
+        for epoch in range(first // len(batches), plan.epochs):
+            losses = []
+            for index, cpu_batch in enumerate(batches.epoch(epoch)):
+                if epoch * len(batches) + index < first:
+                    continue
+                started = time.perf_counter()
+                batch = cpu_batch.to(accelerator.device)
+                value = loss(prepared, batch)
+                accelerator.backward(value)
+                accelerator.clip_grad_norm_(parameters, plan.max_gradient_norm)
+                stepper.step()
+                schedule.step()
+                stepper.zero_grad()
+                state.step += 1
+                seconds += time.perf_counter() - started
+                tokens += batch.tokens
+                losses.append(value.detach())
+                progress(state.step, total)
+                if interrupted() or time.monotonic() - saved_at > checkpoint_every_s:
+                    state.save(checkpoint)
+                    saved_at = time.monotonic()
+                if interrupted():
+                    raise KeyboardInterrupt
+    module.eval()
+    last = torch.stack(losses).mean().item() if losses else 0.0
+    return FitReport(last, state.step - first, tokens / seconds if seconds else 0.0)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within the block Ctrl-C only raises a flag (yielded as a function), so that no step is cut in half.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals cannot be caught and nothing changes.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def remember(number: int, _frame: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class _LoopState:
+    """All that a loop needs to go on: the step, weights, optimiser moments, schedule position, random state."""
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> None:
+        self.module, self.optimizer, self.schedule = module, optimizer, schedule
+        self.step = 0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        tensors = {f"module.{k}": v.contiguous().clone() for k, v in self.module.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors.update({f"optimizer.{index}.{slot}": v.clone() for slot, v in slots.items()})
+        tensors["random.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata={"loop": json.dumps({"step": self.step})})
+
+    def load(self, path: Path) -> int:
+        """Take up a checkpoint; returns how many steps it had done."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            self.step = int(json.loads(file.metadata()["loop"])["step"])
+        self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, slot = key.split(".")
+                slots.setdefault(int(index), {})[slot] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.schedule.last_epoch = self.step
+        for group, base, factor in zip(
+            self.optimizer.param_groups, self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = base * factor(self.step)
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return self.step

@@ -1,0 +1,208 @@
+"""The statistics that decide DeeBERT's claims, each with a 95 % interval over seeds and examples.
+
+A claim about "all tasks" or "the best task" is a minimum or maximum over tasks: its interval comes from doing the
+whole calculation on every bootstrap replicate. Tasks are independent of each other; seeds of a task share examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.records import Measurement
+from common.replication import Run
+from common.statistics import Interval, percentile_interval, replicates_over_seeds_and_examples, spearman
+from common.tasks.vectorised import score_along
+from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Findings, sweep_arm
+from replications.deebert.timing import BASELINE
+
+Array = NDArray[np.float64]
+RESAMPLES = 4000
+
+STATIC_COMPARISON = frozenset({"sst-2", "qqp", "qqp-sample", "sentiment", "paraphrase"})
+"""Where the paper compares with DistilBERT: SST-2 and QQP, and their builtin counterparts."""
+
+
+def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measurement]:
+    """One measurement for every claim that this run can decide.
+
+    At the smoke scale nothing is learned that a verdict could rest on, so claims that involve quality are left out.
+    """
+    by_task: dict[str, list[Findings]] = {}
+    for f in findings:
+        by_task.setdefault(f.trial.task_name, []).append(f)
+    deciders: list[tuple[str, str, Callable[[], Decision | None]]] = [
+        ("deebert-expected-equals-measured", "fraction", lambda: expected_equals_measured(by_task)),
+        ("deebert-monotone-threshold", "correlation", lambda: monotone_threshold(findings)),
+    ]
+    if run.scale.quality_verdicts:
+        deciders += [
+            ("deebert-saves-40", "fraction", lambda: saves_40(by_task)),
+            ("deebert-small-drop-saving", "fraction", lambda: small_drop_saving(by_task)),
+            ("deebert-beats-distilbert-quality", "points", lambda: beats_static(by_task)),
+            ("deebert-last-exit-unchanged", "points", lambda: last_exit_unchanged(findings)),
+        ]
+    decided = ((claim, unit, decide()) for claim, unit, decide in deciders)
+    return [decision.measurement(claim, unit, run) for claim, unit, decision in decided if decision]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A claim's statistic, and what a reader must know of how it was got."""
+
+    interval: Interval
+    note: str
+    timed: bool
+
+    def measurement(self, claim: str, unit: str, run: Run) -> Measurement:
+        """As a record."""
+        return Measurement(
+            experiment="claims",
+            system=claim,
+            metric="statistic",
+            value=self.interval.value,
+            unit=unit,
+            n=self.interval.n,
+            ci_low=self.interval.low,
+            ci_high=self.interval.high,
+            timed=self.timed,
+            note=f"{self.note}; {len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}",
+        )
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """A quantity of one task: its value, and the same on every bootstrap replicate (R,)."""
+
+    value: float
+    replicates: Array
+
+    @staticmethod
+    def of(arrays: Sequence[Sequence[Array]], statistic: Callable[..., Array]) -> Replicated:
+        """Mean over seeds of `statistic`; `arrays` holds each seed's arrays over the same examples."""
+        value = float(np.mean([statistic(*seed, axis=-1) for seed in arrays]))
+        return Replicated(value, replicates_over_seeds_and_examples(arrays, statistic, resamples=RESAMPLES))
+
+
+# -- Savings at little loss -------------------------------------------------------------------------------------------
+
+
+def saves_40(by_task: dict[str, list[Findings]]) -> Decision:
+    """Largest share of wall time saved, over tasks and Table 1's operating points, at a drop of at most 1 point."""
+    rows = [(task, s, drop(fs, s), wall_saving(fs, s)) for task, fs in by_task.items() for s in ALLOWED_DROPS]
+    value = max(best_within(d.value, s.value, 1.0) for _, _, d, s in rows)
+    replicates = np.max([best_within(d.replicates, s.replicates, 1.0) for _, _, d, s in rows], axis=0)
+    within = [(s.value, f"{task} at {name} (drop {d.value:.1f})") for task, name, d, s in rows if d.value <= 1.0]
+    where = max(within)[1] if within else "no operating point within 1 point"
+    return Decision(percentile_interval(float(value), replicates, len(rows)), f"best: {where}", timed=True)
+
+
+def small_drop_saving(by_task: dict[str, list[Findings]]) -> Decision:
+    """Smallest share of wall time saved at threshold-1 over tasks; a task that loses over 0.6 points counts as 0."""
+    rows = {task: (drop(fs, "threshold-1"), wall_saving(fs, "threshold-1")) for task, fs in by_task.items()}
+    value = min(best_within(d.value, s.value, 0.6) for d, s in rows.values())
+    replicates = np.min([best_within(d.replicates, s.replicates, 0.6) for d, s in rows.values()], axis=0)
+    each = ", ".join(f"{task} {s.value:.0%} at {-d.value:+.1f}" for task, (d, s) in rows.items())
+    return Decision(percentile_interval(float(value), replicates, len(rows)), f"threshold-1: {each}", timed=True)
+
+
+def best_within(lost: Array | float, saved: Array | float, allowed: float) -> Array:
+    """`saved` where at most `allowed` points are lost, else 0."""
+    return np.where(np.asarray(lost) <= allowed, saved, 0.0)
+
+
+def drop(findings: Sequence[Findings], setting: str) -> Replicated:
+    """Points lost against the baseline at an operating point."""
+    return gain(findings, lambda f: f.full, lambda f: f.predictions(f.thresholds[setting]))
+
+
+def gain(
+    findings: Sequence[Findings], first: Callable[[Findings], Array], second: Callable[[Findings], Array]
+) -> Replicated:
+    """Points that predictions `first` score above `second` on the same examples."""
+    metric = score_along(findings[0].trial.task.metric)
+
+    def difference(a: Array, b: Array, y: Array, axis: int = -1) -> Array:
+        return np.asarray(100 * (metric(a, y, axis=axis) - metric(b, y, axis=axis)))
+
+    return Replicated.of([(first(f), second(f), f.labels) for f in findings], difference)
+
+
+def wall_saving(findings: Sequence[Findings], setting: str) -> Replicated:
+    """Share of the baseline's wall time saved at an operating point, on the timed samples."""
+    return Replicated.of([(_seconds(f, setting), _seconds(f, BASELINE)) for f in findings], saved_share)
+
+
+def saved_share(seconds: Array, baseline: Array, axis: int = -1) -> Array:
+    """1 - T / T_baseline over a pass."""
+    return np.asarray(1 - seconds.sum(axis=axis) / baseline.sum(axis=axis))
+
+
+def _seconds(f: Findings, arm: str) -> Array:
+    return f.clocked.timings.sample_seconds(arm)
+
+
+def beats_static(by_task: dict[str, list[Findings]]) -> Decision | None:
+    """Points that DeeBERT scores above the truncated encoder when it saves as many layers; minimum over the tasks."""
+    rows = {
+        task: gain(fs, lambda f: f.predictions(f.thresholds[EQUAL_SAVING]), lambda f: f.truncated)
+        for task, fs in by_task.items()
+        if task in STATIC_COMPARISON
+    }
+    if not rows:
+        return None
+    value = min(r.value for r in rows.values())
+    replicates = np.min([r.replicates for r in rows.values()], axis=0)
+    each = ", ".join(f"{task} {r.value:+.1f}" for task, r in rows.items())
+    note = f"against the fine-tuned first half of the layers, not DistilBERT: {each}"
+    return Decision(percentile_interval(value, replicates, len(rows)), note, timed=False)
+
+
+# -- What follows from the rule ---------------------------------------------------------------------------------------
+
+
+def expected_equals_measured(by_task: dict[str, list[Findings]]) -> Decision:
+    """Largest gap between layers saved and wall time saved, over the sweep and the tasks."""
+    gaps = [_gap(fs, threshold) for fs in by_task.values() for threshold in SWEEP]
+    value = max(abs(g.value) for g in gaps)
+    replicates = np.max([np.abs(g.replicates) for g in gaps], axis=0)
+    return Decision(percentile_interval(value, replicates, len(gaps)), "batch 1, over the threshold sweep", timed=True)
+
+
+def _gap(findings: Sequence[Findings], threshold: float) -> Replicated:
+    n = findings[0].trial.num_layers
+
+    def gap(exits: Array, seconds: Array, baseline: Array, axis: int = -1) -> Array:
+        return np.asarray(1 - exits.mean(axis=axis) / n - saved_share(seconds, baseline, axis=axis))
+
+    def arrays(f: Findings) -> tuple[Array, Array, Array]:
+        exits = f.outcome(threshold).exit_layer.numpy()[f.clocked.rows]
+        return exits, _seconds(f, sweep_arm(threshold)), _seconds(f, BASELINE)
+
+    return Replicated.of([arrays(f) for f in findings], gap)
+
+
+def monotone_threshold(findings: Sequence[Findings]) -> Decision:
+    """Smallest rank correlation of S and the layers saved, over tasks and seeds.
+
+    Neighbouring thresholds between which no sample changes its exit save equally much; of such ties one is kept.
+    """
+    return Decision(
+        Interval.exact(min(_rank_correlation(f) for f in findings), len(findings)),
+        "layer saving, over the threshold sweep, on dev",
+        timed=False,
+    )
+
+
+def _rank_correlation(f: Findings) -> float:
+    saving = {f.outcome(s).layer_saving(f.trial.num_layers): s for s in reversed(SWEEP)}
+    return spearman(list(saving.values()), list(saving)) if len(saving) > 1 else 1.0
+
+
+def last_exit_unchanged(findings: Sequence[Findings]) -> Decision:
+    """Largest change of the last exit's score by stage 2."""
+    changes = [abs(f.points(f.full) - f.points(f.logits.stage1.argmax(-1).numpy())) for f in findings]
+    return Decision(Interval.exact(max(changes), len(changes)), "dev, before and after stage 2", timed=False)

@@ -1,0 +1,216 @@
+"""Table 1 and Figures 2, 3, 4 and 6 of DeeBERT at a run's scale. Figure 5 and the sizes are in `shapes.py`.
+
+Scores and exit layers come from simulations on logits collected once; the clock runs the real model, one sample at
+a time as in the paper, interleaved with the baseline. Thresholds of Table 1 are chosen on a held-back part of
+train; the paper chose them on the dev set, which is shown beside as `dev-tuned`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.records import Measurement
+from common.replication import Run, Step
+from common.statistics import Interval, bootstrap_statistic
+from common.tasks.vectorised import score_along
+from replications.deebert.claims import claim_measurements
+from replications.deebert.findings import SWEEP, Findings, sweep_arm
+from replications.deebert.shapes import shape_steps as shape_steps
+from replications.deebert.timing import TRUNCATED
+from replications.deebert.trial import Trial
+
+TASKS = {
+    "builtin": ("sentiment", "entailment", "paraphrase"),
+    "files": ("sst-2", "mrpc", "rte", "qqp-sample"),
+    "hub": ("sst-2", "mrpc", "qnli", "rte", "qqp", "mnli"),
+}
+"""The paper's six tasks where they can be had; elsewhere what comes nearest."""
+
+FIGURE_6 = (0.01, 0.05, 0.4)
+"""Thresholds of Figure 6 for BERT-base."""
+
+
+# -- The steps of a run -----------------------------------------------------------------------------------------------
+
+
+def trained_steps(run: Run) -> list[Step]:
+    """Train and measure every task and seed, then decide the claims."""
+    steps: list[Step] = []
+    all_findings: list[Findings] = []
+    for task in run.task_names or TASKS[run.data]:
+        for seed in run.seeds:
+            trial = Trial(run, task, seed)
+            all_findings.append(Findings(trial))
+            steps.extend(_steps_of(trial, all_findings[-1]))
+    return [*steps, Step("claims", 5.0, lambda: claim_measurements(run, all_findings))]
+
+
+def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
+    label, cost = f"{trial.task_name} seed {trial.seed}", trial.estimate
+
+    def step(name: str, seconds: float, make: Callable[[], object]) -> Step:
+        def measure() -> list[Measurement]:
+            make()
+            return []
+
+        return Step(f"{label}: {name}", seconds, measure)
+
+    yield step("stage 1, the classifier", cost.stage1, lambda: trial.classifier_folder(trial.num_layers))
+    yield step("the truncated baseline", cost.truncated, lambda: trial.classifier_folder(trial.truncated_layers))
+    yield step("stage 2, the off-ramps", cost.stage2, trial.off_ramps_folder)
+    yield step("every exit's logits", cost.logits, trial.logits)
+
+    def measure() -> list[Measurement]:
+        row = Rows(findings)
+        experiments = (table1, figure2, figure3, figure4, figure6, difficulty)
+        return [m for experiment in experiments for m in experiment(findings, row)]
+
+    yield Step(f"{label}: timing, tables and figures", cost.timing, measure)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Makes measurements that share a trial's task, seed and backbone."""
+
+    findings: Findings
+
+    def __call__(
+        self, experiment: str, system: str, metric: str, value: float | Interval, unit: str, **more: object
+    ) -> Measurement:
+        """One measurement; an `Interval` fills value, interval and n."""
+        trial = self.findings.trial
+        if isinstance(value, Interval):
+            more = {"ci_low": value.low, "ci_high": value.high, "n": value.n, **more}
+            value = value.value
+        return Measurement(
+            experiment=experiment,
+            system=system,
+            task=trial.task_name,
+            metric=metric,
+            value=value,
+            unit=unit,
+            seed=trial.seed,
+            backbone=trial.source.backbone,
+            **{"n": len(self.findings.labels), **more},  # type: ignore[arg-type]
+        )
+
+
+# -- One function per table or figure ---------------------------------------------------------------------------------
+
+
+def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Score and time of the baseline, the truncated encoder, and DeeBERT at its operating points."""
+    yield row("table1", "baseline", "score", _score(f, f.full), "points")
+    latency = f.clocked.timings.latency("baseline")
+    for quantile in ("p50", "p90", "p99"):
+        value = getattr(latency, quantile)
+        yield row("table1", "baseline", f"latency_{quantile}", value, "ms", n=latency.n, timed=True)
+    truncated = f"truncated {f.trial.truncated_layers}L"
+    yield row("table1", truncated, "score", _score(f, f.truncated), "points")
+    yield row("table1", truncated, "score_delta", _delta(f, f.truncated), "points")
+    yield row("table1", truncated, "time_saving", f.clocked.saving(TRUNCATED), "fraction", timed=True)
+    saved = 1 - f.trial.truncated_layers / f.trial.num_layers
+    yield row("table1", truncated, "layer_saving", saved, "fraction")
+    for setting, threshold in f.thresholds.items():
+        predictions = f.predictions(threshold)
+        at = {"setting": setting, "at": threshold}
+        yield row("table1", "DeeBERT", "score", _score(f, predictions), "points", **at)
+        yield row("table1", "DeeBERT", "score_delta", _delta(f, predictions), "points", **at)
+        yield row("table1", "DeeBERT", "layer_saving", _layer_saving(f, threshold), "fraction", **at)
+        yield row("table1", "DeeBERT", "flops_saving", f.flops_saving(threshold), "fraction", **at)
+        if "dev-tuned" not in setting:
+            yield row("table1", "DeeBERT", "time_saving", f.clocked.saving(setting), "fraction", timed=True, **at)
+    batched = f.batched("threshold-2")
+    at = {"setting": "threshold-2", "at": f.thresholds["threshold-2"], "timed": True, "note": "batches of 32"}
+    yield row("table1", "DeeBERT", "throughput_ratio", batched.speedup("DeeBERT"), "ratio", **at)
+
+
+def figure2(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Score against wall time saved, over thresholds; the static models as single points."""
+    for threshold in SWEEP:
+        at = {"setting": sweep_arm(threshold), "at": threshold}
+        yield row("figure2", "DeeBERT", "score", f.points(f.predictions(threshold)), "points", **at)
+        yield row("figure2", "DeeBERT", "layer_saving", _layer_saving(f, threshold), "fraction", **at)
+        saving = f.clocked.saving(sweep_arm(threshold))
+        yield row("figure2", "DeeBERT", "time_saving", saving, "fraction", timed=True, **at)
+    yield row("figure2", "baseline", "score", f.points(f.full), "points")
+    yield row("figure2", "baseline", "time_saving", 0.0, "fraction", note="by definition")
+    truncated = f"truncated {f.trial.truncated_layers}L"
+    yield row("figure2", truncated, "score", f.points(f.truncated), "points")
+    yield row("figure2", truncated, "time_saving", f.clocked.saving(TRUNCATED), "fraction", timed=True)
+
+
+def figure3(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Layers saved against wall time saved, on the same samples (the timed ones)."""
+    for threshold in SWEEP:
+        at = {"setting": sweep_arm(threshold), "at": threshold, "n": len(f.clocked.rows)}
+        yield row("figure3", "DeeBERT", "expected_saving", expected_on_timed(f, threshold), "fraction", **at)
+        saving = f.clocked.saving(sweep_arm(threshold))
+        yield row("figure3", "DeeBERT", "measured_saving", saving, "fraction", timed=True, **at)
+
+
+def figure4(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Score of each exit when every sample is made to leave there."""
+    for layer in range(1, f.trial.num_layers + 1):
+        predictions = f.logits.dev[:, layer - 1].argmax(-1).numpy()
+        yield row("figure4", "DeeBERT", "score", _score(f, predictions), "points", setting=f"layer {layer}", at=layer)
+
+
+def figure6(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Share of samples that leave at each layer, at the paper's three thresholds, with saving and drop."""
+    for threshold in FIGURE_6:
+        setting = sweep_arm(threshold)
+        shares = f.outcome(threshold).histogram(f.trial.num_layers).tolist()
+        for layer, share in enumerate(shares, 1):
+            yield row("figure6", "DeeBERT", "exit_share", share, "fraction", setting=setting, at=layer)
+        yield row("figure6", "DeeBERT", "layer_saving", _layer_saving(f, threshold), "fraction", setting=setting)
+        delta = _delta(f, f.predictions(threshold))
+        yield row("figure6", "DeeBERT", "score_delta", delta, "points", setting=setting)
+
+
+def difficulty(f: Findings, row: Rows) -> Iterator[Measurement]:
+    """Ours, where difficulty is known (builtin tasks): do harder examples stay longer, and where does score go?"""
+    levels = np.array([e.difficulty if e.difficulty is not None else 0 for e in f.trial.task.dev])
+    threshold = f.thresholds["threshold-2"]
+    exits, right = f.outcome(threshold).exit_layer.numpy(), f.predictions(threshold) == f.labels
+    for level in sorted(set(levels.tolist()) - {0}):
+        chosen = levels == level
+        at = {"at": level, "setting": f"level {level}", "n": int(chosen.sum())}
+        yield row("difficulty", "DeeBERT", "exit_layer", float(exits[chosen].mean()), "layers", **at)
+        yield row("difficulty", "DeeBERT", "score", 100 * float(right[chosen].mean()), "points", **at)
+        full = 100 * float((f.full == f.labels)[chosen].mean())
+        yield row("difficulty", "baseline", "score", full, "points", **at)
+
+
+# -- Numbers with intervals over examples -----------------------------------------------------------------------------
+
+
+def _score(f: Findings, predictions: np.ndarray) -> Interval:
+    metric = score_along(f.trial.task.metric)
+    return bootstrap_statistic(
+        lambda p, y, axis=-1: 100 * metric(p, y, axis=axis), predictions, f.labels, resamples=2000
+    )
+
+
+def _delta(f: Findings, predictions: np.ndarray) -> Interval:
+    """Points gained over the baseline on the same examples (negative: lost)."""
+    metric = score_along(f.trial.task.metric)
+
+    def delta(p: np.ndarray, base: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+        return 100 * (metric(p, y, axis=axis) - metric(base, y, axis=axis))
+
+    return bootstrap_statistic(delta, predictions, f.full, f.labels, resamples=2000)
+
+
+def _layer_saving(f: Findings, threshold: float) -> Interval:
+    exits = f.outcome(threshold).exit_layer.numpy()
+    return bootstrap_statistic(lambda e, axis=-1: 1 - e.mean(axis=axis) / f.trial.num_layers, exits, resamples=2000)
+
+
+def expected_on_timed(f: Findings, threshold: float) -> float:
+    """Layers saved on the samples that were timed."""
+    exits = f.outcome(threshold).exit_layer.numpy()[f.clocked.rows]
+    return 1 - float(exits.mean()) / f.trial.num_layers

@@ -1,0 +1,151 @@
+"""DeeBERT (Xin et al., ACL 2020), Section 3: off-ramps between BERT's layers, left as soon as one is sure.
+
+Notation: n layers, h_i (B, L, H) the output of layer i, h_i[0] its first token, C classes. Exit i answers
+z_i (B, C) logits, f_i(x) = softmax(z_i). Exit n is the fine-tuned model's own classifier.
+
+    stage 1   minimise L_n over encoder and main classifier: plain fine-tuning       (Section 3.1)
+    stage 2   freeze all that; minimise L_1 + ... + L_{n-1} over the off-ramps        (Section 3.1)
+    use       leave at the first i < n with entropy(f_i(x)) < S, else at n            (Section 3.2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from common.early_exit.rules import EntropyBelow
+from common.encoders.layered import LayeredEncoder
+from common.training.batches import Batch, EncodedSplit, length_buckets
+from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
+
+# -- The model: a fine-tuned classifier with an off-ramp after each layer but the last (Figure 1) --------------------
+
+
+class OffRamps(nn.ModuleList):
+    """Exits 1..n-1. Exit i: p_i = tanh(W_i h_i[0] + b_i), z_i = V_i dropout(p_i) + c_i; nothing is shared."""
+
+    @staticmethod
+    def fresh(encoder: LayeredEncoder, outputs: int, seed: int) -> OffRamps:
+        """Untrained off-ramps for a *pretrained* encoder (before stage 1).
+
+        Each pooler is a copy of the pretrained pooler and is not refreshed after stage 1; each classifier is drawn
+        from N(0, 0.02) with bias 0 (official code: `init_highway_pooler`, called before training).
+        """
+        torch.manual_seed(seed)
+        dropout = encoder.config.hidden_dropout_prob
+        heads = (PooledClassifier(encoder.hidden_size, outputs, dropout) for _ in range(encoder.num_layers - 1))
+        return OffRamps(head.initialise(encoder.pooler_dense, deviation=0.02) for head in heads)
+
+    def save(self, path: Path) -> None:
+        """Write the weights (safetensors)."""
+        save_file({key: value.contiguous() for key, value in self.state_dict().items()}, path)
+
+    @staticmethod
+    def load(path: Path) -> OffRamps:
+        """Read what `save` wrote, in evaluation mode."""
+        state = load_file(path)
+        ramps = OffRamps()
+        for index in range(sum(key.endswith("classifier.bias") for key in state)):
+            outputs, hidden = state[f"{index}.classifier.weight"].shape
+            ramps.append(PooledClassifier(hidden, outputs))
+        ramps.load_state_dict(state)
+        return ramps.eval()  # type: ignore[return-value]
+
+
+class DeeBERT(nn.Module):
+    """The fine-tuned classifier with its off-ramps: what `common.early_exit` runs."""
+
+    def __init__(self, classifier: EncoderClassifier, off_ramps: OffRamps) -> None:
+        super().__init__()
+        self.encoder, self.main, self.off_ramps = classifier.encoder, classifier.head, off_ramps
+
+    @property
+    def num_layers(self) -> int:
+        """N."""
+        return self.encoder.num_layers
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """h_0 and the attention mask."""
+        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+
+    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """h_i from h_{i-1}."""
+        return self.encoder.layer(index, hidden, mask)
+
+    def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """z_i. At i = n always the main classifier: the official code tests an off-ramp there that nothing trained."""
+        exit_i = self.main if index == self.num_layers else self.off_ramps[index - 1]
+        logits: Tensor = exit_i(hidden)
+        return logits
+
+
+def leaves_below(threshold: float) -> EntropyBelow:
+    """Section 3.2: leave when entropy(f_i(x)) < S, strictly, in nats; S = 0 never leaves, S > ln C at layer 1."""
+    return EntropyBelow(threshold)
+
+
+# -- Stage 2: the off-ramps learn on a frozen encoder, whose first-token states are computed once ---------------------
+
+
+@dataclass(frozen=True)
+class FrozenStates:
+    """B examples as the off-ramps see them: h_i[0] of layers 1..n-1, (B, n-1, H), and labels (B,)."""
+
+    first_tokens: Tensor
+    labels: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """First tokens in the batch."""
+        return self.first_tokens.shape[0] * self.first_tokens.shape[1]
+
+    def to(self, device: torch.device) -> FrozenStates:
+        """The same batch on `device`."""
+        return FrozenStates(self.first_tokens.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class FrozenBatches:
+    """An `EpochSource` of random batches of `FrozenStates`."""
+
+    states: FrozenStates
+    batch_size: int
+    seed: int
+
+    def __len__(self) -> int:
+        """Batches in each epoch."""
+        return -(-len(self.states.labels) // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[FrozenStates]:
+        """The batches of epoch `number`."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        for rows in length_buckets([1] * len(self.states.labels), self.batch_size, generator):
+            yield FrozenStates(self.states.first_tokens[rows], self.states.labels[rows])
+
+
+@torch.inference_mode()
+def frozen_states(model: EncoderClassifier, split: EncodedSplit, batch_size: int, device: torch.device) -> FrozenStates:
+    """h_i[0] for every example of `split`, dropout off: stage 2 never changes the encoder, so once is enough."""
+    encoder = model.encoder
+    states = torch.empty(len(split), encoder.num_layers - 1, encoder.hidden_size)
+    for cpu_batch in split.by_length(batch_size):
+        batch = cpu_batch.to(device)
+        hidden, mask = encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        for index in range(1, encoder.num_layers):
+            hidden = encoder.layer(index, hidden, mask)
+            states[cpu_batch.rows, index - 1] = hidden[:, 0].cpu()
+    return FrozenStates(states, split.labels)
+
+
+def off_ramp_loss(off_ramps: OffRamps, batch: FrozenStates) -> Tensor:
+    """L_1 + ... + L_{n-1}: a plain sum, all weights 1 (equation 1 per off-ramp)."""
+    losses = [
+        task_loss(off_ramp.from_first_token(batch.first_tokens[:, i]), batch.labels)
+        for i, off_ramp in enumerate(off_ramps)
+    ]
+    return torch.stack(losses).sum()

@@ -1,0 +1,232 @@
+"""DeeBERT's own architectures at full size, with random weights: sizes, and Figure 3 and 5's time axis.
+
+A parameter count, a FLOP count and a ratio of times do not depend on what the weights are. Exit layers are imposed,
+so that layers saved is known exactly and the clock is the only thing measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from common.early_exit.cost import exit_flops, pooled_head_flops
+from common.early_exit.rules import ImposedLayers
+from common.early_exit.runtime import run_early_exit
+from common.encoders.shapes import find_shape, random_encoder
+from common.records import Measurement
+from common.replication import Run, Step
+from common.statistics import Interval
+from common.timing.flops import EncoderShape, layer_flops
+from common.timing.matmul_rate import ceiling_seconds, matmul_rate
+from common.timing.paired import CONTROL, paired_latency
+from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
+from common.timing.threads import pinned_threads
+from common.training.batches import Batch
+from common.training.classifier import EncoderClassifier, PooledClassifier
+from replications.deebert.method import DeeBERT, OffRamps
+
+BACKBONES = ("bert-base", "bert-large", "roberta-base", "roberta-large")
+TOKENS = 64
+CLASSES = 2
+"""SST-2's and MRPC's."""
+
+EXIT_SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
+"""Depths of the imposed exits, as shares of the layers."""
+
+
+def shape_steps(run: Run) -> list[Step]:
+    """Sizes of all four backbones, then the clock on each."""
+    steps = [Step("sizes: off-ramps in parameters and FLOPs", 1.0, sizes)]
+    for name in BACKBONES:
+        seconds = 45.0 if "large" in name else 15.0
+        steps.append(Step(f"{name}: imposed exits at batch 1", seconds, lambda name=name: imposed_exits(run, name)))
+    steps.append(Step("bert-base: exits spread over all layers", 60.0, lambda: spread_exits(run)))
+    return steps
+
+
+def shape_of(name: str) -> EncoderShape:
+    """The named architecture's sizes."""
+    return EncoderShape.from_config(find_shape(name).config())
+
+
+# -- Sizes (closed forms) ---------------------------------------------------------------------------------------------
+
+
+def sizes() -> list[Measurement]:
+    """What the off-ramps add to each backbone, and Figure 5's axis: cost of leaving at each layer."""
+    measurements = []
+    for name in BACKBONES:
+        shape = shape_of(name)
+        head = linear_parameters(shape.hidden, shape.hidden) + linear_parameters(shape.hidden, CLASSES)
+        plain = classifier_parameters(shape, CLASSES)
+        added = (shape.layers - 1) * head
+        head_flops = pooled_head_flops(shape, CLASSES)
+        cost = exit_flops(shape, TOKENS, head_flops)
+        full = cost[-1] - (shape.layers - 1) * head_flops
+
+        def row(metric: str, value: float, unit: str, at: int | None = None, name: str = name) -> Measurement:
+            experiment, setting = ("sizes", "") if at is None else ("figure5", f"layer {at}")
+            return Measurement(
+                experiment=experiment,
+                system="DeeBERT",
+                metric=metric,
+                value=float(value),
+                unit=unit,
+                backbone=name,
+                at=at,
+                setting=setting,
+                note=f"{TOKENS} tokens, {CLASSES} classes",
+            )
+
+        measurements += [
+            row("parameters", plain, "count"),
+            row("layer_parameters", layer_parameters(shape), "count"),
+            row("off_ramp_parameters", added, "count"),
+            row("off_ramp_parameter_share", added / plain, "fraction"),
+            row("off_ramp_bytes", 4 * added, "byte"),
+            row("layer_flops", layer_flops(shape, TOKENS), "FLOP"),
+            row("off_ramp_flops", head_flops, "FLOP"),
+            row("off_ramp_flops_share", (shape.layers - 1) * head_flops / full, "fraction"),
+        ]
+        for layer, flops in enumerate(cost.tolist(), 1):
+            measurements.append(row("cumulative_flops_share", flops / full, "fraction", layer))
+    return measurements
+
+
+# -- The clock --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A random backbone as plain classifier and as DeeBERT."""
+
+    plain: EncoderClassifier
+    model: DeeBERT
+
+    @staticmethod
+    def of(name: str) -> Bench:
+        """Draw the named architecture."""
+        encoder = random_encoder(name, seed=0)
+        head = PooledClassifier(encoder.hidden_size, CLASSES)
+        plain = EncoderClassifier(encoder, head).eval()
+        return Bench(plain, DeeBERT(plain, OffRamps.fresh(encoder, CLASSES, seed=0)).eval())
+
+
+def random_batch(size: int, vocabulary: int, seed: int) -> Batch:
+    """`size` texts of TOKENS random tokens, nothing padded."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, vocabulary, (size, TOKENS), generator=generator)
+    return Batch(ids, torch.ones_like(ids), None, torch.zeros(size, dtype=torch.long), torch.arange(size))
+
+
+def imposed_exits(run: Run, name: str) -> list[Measurement]:
+    """Figure 3 at true size: leave at a given layer, compare layers saved with time saved; batch 1."""
+    bench, shape = Bench.of(name), shape_of(name)
+    samples = 4 if "large" in name else 8
+    batches = [random_batch(1, shape.vocabulary, seed) for seed in range(samples)]
+    layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
+    arms = {"baseline": lambda i: bench.plain(batches[i])}
+    for label, layer in layers.items():
+        rule = ImposedLayers(torch.tensor([layer]))
+        arms[label] = lambda i, rule=rule: run_early_exit(bench.model, batches[i], rule)
+    rounds = 3
+    done = iter(range(1, 1 + rounds * samples))
+    with pinned_threads():
+        timings = paired_latency(
+            arms,
+            baseline="baseline",
+            samples=samples,
+            rounds=rounds,
+            warmup=2,
+            advance=lambda: run.progress(next(done), rounds * samples),
+        )
+
+    def row(metric: str, value: Interval, label: str, layer: int | None, *, timed: bool) -> Measurement:
+        return Measurement(
+            experiment="figure3",
+            system="DeeBERT",
+            metric=metric,
+            value=value.value,
+            ci_low=value.low,
+            ci_high=value.high,
+            n=value.n,
+            unit="fraction",
+            backbone=name,
+            setting=label,
+            at=layer,
+            timed=timed,
+            note=f"imposed exits, {TOKENS} tokens, batch 1",
+        )
+
+    measurements = [row("control_saving", timings.saving(CONTROL), CONTROL, None, timed=True)]
+    for label, layer in layers.items():
+        measurements.append(row("expected_saving", Interval.exact(1 - layer / shape.layers), label, layer, timed=False))
+        measurements.append(row("measured_saving", timings.saving(label), label, layer, timed=True))
+    return measurements
+
+
+def spread_exits(run: Run) -> list[Measurement]:
+    """Exits spread evenly over 1..12 at batch 1 and 32: speed-up against the layer ratio, and the machine's ceiling."""
+    bench, shape = Bench.of("bert-base"), shape_of("bert-base")
+    exits = torch.arange(32) % shape.layers + 1
+    layer_ratio = shape.layers / exits.double().mean().item()
+    batch = random_batch(32, shape.vocabulary, seed=0)
+    singles = [batch_row(batch, row) for row in range(32)]
+    measurements = []
+    for size, batches, plans, rounds in (
+        (1, singles, [exits[i : i + 1] for i in range(32)], 2),
+        (32, [batch], [exits], 5),
+    ):
+        arms = {
+            "baseline": lambda i, batches=batches: bench.plain(batches[i]),
+            "DeeBERT": lambda i, b=batches, p=plans: run_early_exit(bench.model, b[i], ImposedLayers(p[i])),
+        }
+        with pinned_threads():
+            samples = len(batches)
+            timings = paired_latency(arms, baseline="baseline", samples=samples, rounds=rounds, warmup=1)
+        measurements += _speed_rows(size, timings.speedup("DeeBERT"), layer_ratio)
+        full = 32 * shape.layers * layer_flops(shape, TOKENS) / (32 / size)
+        rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
+        share = ceiling_seconds(full, rate) / np.median(timings.sample_seconds("baseline"))
+        measurements.append(_runtime_row("baseline", "share_of_matmul_ceiling", Interval.exact(float(share)), size))
+        run.progress(size, 33)
+    return measurements
+
+
+def batch_row(batch: Batch, row: int) -> Batch:
+    """One text of an unpadded batch."""
+    return Batch(
+        batch.input_ids[row : row + 1],
+        batch.attention_mask[row : row + 1],
+        None,
+        batch.labels[row : row + 1],
+        torch.tensor([0]),
+    )
+
+
+def _speed_rows(size: int, speedup: Interval, layer_ratio: float) -> list[Measurement]:
+    relative = Interval(speedup.value / layer_ratio, speedup.low / layer_ratio, speedup.high / layer_ratio, speedup.n)
+    return [
+        _runtime_row("DeeBERT", "speedup", speedup, size),
+        _runtime_row("DeeBERT", "share_of_layer_ratio", relative, size),
+    ]
+
+
+def _runtime_row(system: str, metric: str, value: Interval, size: int) -> Measurement:
+    return Measurement(
+        experiment="runtime",
+        system=system,
+        metric=metric,
+        value=value.value,
+        ci_low=value.low,
+        ci_high=value.high,
+        n=value.n,
+        unit="ratio",
+        backbone="bert-base",
+        setting=f"batch {size}",
+        at=size,
+        timed=True,
+        note=f"exits imposed evenly over 1..12, {TOKENS} tokens",
+    )

@@ -1,0 +1,215 @@
+"""What is trained for one task and one seed, and with which hyper-parameters.
+
+Stage 1 is plain fine-tuning and gives DeeBERT's backbone, which is also the baseline; a truncated encoder fine-tuned
+alike is the static baseline; stage 2 trains the off-ramps. Then every exit's logits are collected once: any
+threshold is a simulation on them. All of it is kept in the artifact store and made when first asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from common.early_exit.runtime import collect_logits
+from common.encoders.sources import PretrainedEncoder, load_encoder
+from common.replication import Run
+from common.tasks.task import Task
+from common.timing.estimates import forward_seconds, token_estimate, training_seconds
+from common.timing.flops import EncoderShape
+from common.timing.parameters import layer_parameters
+from common.training.batches import EncodedSplit
+from common.training.classifier import EncoderClassifier
+from common.training.finetune import EncodedTask, FineTuner, encode_task, write_report
+from common.training.loop import TrainingPlan, fit
+from replications.deebert.method import DeeBERT, FrozenBatches, OffRamps, frozen_states, off_ramp_loss
+
+# -- Hyper-parameters. At the paper's scale they are the paper's (official scripts); else ours, see README ------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is trained how, at one scale."""
+
+    encoder: str
+    stage1: TrainingPlan
+    stage2: TrainingPlan
+
+
+SETTINGS = {
+    "smoke": Settings(
+        encoder="random:tiny",
+        stage1=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
+        stage2=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
+    ),
+    "mini": Settings(
+        encoder="minilm",
+        stage1=TrainingPlan(learning_rate=1e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
+        stage2=TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=32, seed=0),
+    ),
+    "paper": Settings(
+        encoder="google-bert/bert-base-uncased",
+        stage1=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=8, seed=0),
+        stage2=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=8, seed=0),
+    ),
+}
+
+
+# -- One task, one seed -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Logits:
+    """What the models of a trial answer, N examples and C classes.
+
+    Attributes:
+        tune, dev: (N, n, C) of DeeBERT's exits 1..n on the two splits.
+        stage1: (N, C) of the classifier on dev as stage 1 left it.
+        truncated: (N, C) of the truncated classifier on dev.
+    """
+
+    tune: Tensor
+    dev: Tensor
+    stage1: Tensor
+    truncated: Tensor
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected seconds of a trial's steps on two CPU cores."""
+
+    stage1: float
+    truncated: float
+    stage2: float
+    logits: float
+    timing: float
+
+
+@dataclass
+class Trial:
+    """The models of one task and seed, trained when first asked for."""
+
+    run: Run
+    task_name: str
+    seed: int
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The run's scale decides the hyper-parameters, the trial the seed."""
+        base = SETTINGS[self.run.scale.name]
+        return replace(base, stage1=replace(base.stage1, seed=self.seed), stage2=replace(base.stage2, seed=self.seed))
+
+    @cached_property
+    def device(self) -> torch.device:
+        """A GPU if there is one."""
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+    @cached_property
+    def source(self) -> PretrainedEncoder:
+        """The pretrained encoder."""
+        return load_encoder(self.settings.encoder)
+
+    @property
+    def task(self) -> Task:
+        """The data."""
+        return self.run.task(self.task_name)
+
+    @cached_property
+    def encoded(self) -> EncodedTask:
+        """The data as token ids."""
+        return encode_task(self.source.tokenizer, self.task, self.settings.stage1.max_length)
+
+    @property
+    def num_layers(self) -> int:
+        """The encoder's depth n."""
+        return self.source.encoder.num_layers
+
+    @property
+    def truncated_layers(self) -> int:
+        """The static baseline keeps the first half of the layers: DistilBERT's depth."""
+        return max(1, self.num_layers // 2)
+
+    @property
+    def tuner(self) -> FineTuner:
+        """Stage 1."""
+        return FineTuner(self.run.store, self.source, self.run.say, self.run.progress)
+
+    def classifier_folder(self, layers: int) -> Path:
+        """Stage 1 on the first `layers` layers: with all of them DeeBERT's backbone and baseline."""
+        return self.tuner.fine_tune(self.task, self.encoded, self.settings.stage1, layers)
+
+    def classifier(self, layers: int) -> EncoderClassifier:
+        """The fine-tuned classifier, on the device."""
+        model: EncoderClassifier = EncoderClassifier.load(self.classifier_folder(layers)).to(self.device)
+        return model
+
+    @property
+    def estimate(self) -> Estimate:
+        """From tokens and layer parameters, at rates measured on two cores; the texts are not tokenised for it."""
+        shape = EncoderShape.from_config(self.source.encoder.config)
+        plan, scale, task = self.settings.stage1, self.run.scale, self.task
+        layers = shape.layers * layer_parameters(shape)
+        train, evaluated = token_estimate(task.train), token_estimate((*task.tune, *task.dev))
+        epoch = training_seconds(layers, train) + 0.05 * len(task.train) / plan.batch_size
+        per_sample = 0.004 + forward_seconds(layers, train / len(task.train))
+        return Estimate(
+            stage1=2 + plan.epochs * epoch,
+            truncated=2 + plan.epochs * epoch / 2,
+            stage2=2 + forward_seconds(layers, train) + 0.004 * self.settings.stage2.epochs * len(task.train) / 32,
+            logits=2 + forward_seconds(layers, 1.8 * evaluated),
+            timing=2 + 14 * scale.timing_examples * scale.timing_rounds * per_sample,
+        )
+
+    def off_ramps_folder(self) -> Path:
+        """Stage 2."""
+        plan = self.settings.stage2
+        backbone = self.tuner.recipe(self.task, self.settings.stage1, self.num_layers)
+
+        def make(folder: Path) -> None:
+            states = frozen_states(self.classifier(self.num_layers), self.encoded.train, 64, self.device)
+            off_ramps = OffRamps.fresh(self.source.encoder, len(self.task.labels), plan.seed)
+            batches = FrozenBatches(states, plan.batch_size, plan.seed)
+            checkpoint = folder / "checkpoint" / "loop.safetensors"
+            report = fit(off_ramps, batches, off_ramp_loss, plan, checkpoint=checkpoint, progress=self.run.progress)
+            off_ramps.cpu().save(folder / "off_ramps.safetensors")
+            write_report(folder, report)
+
+        name = f"deebert/off-ramps/{self.source.name}/{self.task_name}/seed{self.seed}"
+        return self.run.store.get(name, {"backbone": backbone, **plan.recipe()}, make, self.run.say)
+
+    def model(self) -> DeeBERT:
+        """DeeBERT, on the device, in evaluation mode."""
+        off_ramps = OffRamps.load(self.off_ramps_folder() / "off_ramps.safetensors")
+        return DeeBERT(self.classifier(self.num_layers), off_ramps).to(self.device).eval()
+
+    def logits(self) -> Logits:
+        """Every exit's logits on the tune and dev splits, and the two static models' on dev."""
+        off_ramps, truncated = self.off_ramps_folder(), self.classifier_folder(self.truncated_layers)
+
+        def make(folder: Path) -> None:
+            model, tune, dev = self.model(), self.encoded.tune, self.encoded.dev
+            tensors = {
+                "tune": collect_logits(model, tune.by_length(64), len(tune), self.device),
+                "dev": collect_logits(model, dev.by_length(64), len(dev), self.device),
+                "stage1": classifier_logits(self.classifier(self.num_layers), dev, self.device),
+                "truncated": classifier_logits(self.classifier(self.truncated_layers), dev, self.device),
+            }
+            save_file(tensors, folder / "logits.safetensors")
+
+        name = f"deebert/logits/{self.source.name}/{self.task_name}/seed{self.seed}"
+        recipe = {"off_ramps": off_ramps.name, "truncated": truncated.name}
+        tensors = load_file(self.run.store.get(name, recipe, make, self.run.say) / "logits.safetensors")
+        return Logits(**tensors)
+
+
+@torch.inference_mode()
+def classifier_logits(model: EncoderClassifier, split: EncodedSplit, device: torch.device) -> Tensor:
+    """(N, C) logits for every example of `split`, in its order."""
+    batches = list(split.by_length(64))
+    logits = torch.cat([model(batch.to(device)).cpu() for batch in batches])
+    rows = torch.cat([batch.rows for batch in batches])
+    return logits[rows.argsort()]

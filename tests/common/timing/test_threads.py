@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from common.timing.threads import pinned_threads, usable_cores
+
+
+def test_threads_are_pinned_and_restored() -> None:
+    before = torch.get_num_threads()
+    with pinned_threads(before + 1) as threads:
+        assert threads == torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_threads_are_restored_after_an_error() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="inside"), pinned_threads(before + 1):
+        raise RuntimeError("inside")
+    assert torch.get_num_threads() == before
+
+
+def test_default_is_one_thread_per_usable_core() -> None:
+    with pinned_threads() as threads:
+        assert threads == usable_cores()
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
+def test_affinity_limits_the_usable_cores() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_no_threads_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 thread, found 0"), pinned_threads(0):
+        pass
