@@ -135,8 +135,7 @@ def _run_pytest(suite: Path, report: Path) -> int:
         sys.executable, "-m", "pytest", str(suite.resolve()),
         "-o", "addopts=",  # the project's own options skip benchmarks
         "-q", "-p", "no:cacheprovider",
-        "--benchmark-only", "--benchmark-disable-gc", "--benchmark-columns=median,iqr,rounds",
-        f"--benchmark-json={report}",
+        "--benchmark-only", "--benchmark-disable-gc", "--benchmark-quiet", f"--benchmark-json={report}",
     ]  # fmt: skip
     return subprocess.run(command, cwd=CHECKOUT, check=False).returncode
 
@@ -158,12 +157,15 @@ def _print_changes(changes: Sequence[Change], previous: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    then = "before" if previous is None else f"before ({previous.stem})"
-    table = Table("benchmark", "median now", then, "now / before", title="Medians; time never fails a run")
+    last = "no earlier run" if previous is None else f"before: {previous.stem}"
+    table = Table(title=f"Medians ({last}). Time never fails a run.", title_justify="left")
+    table.add_column("benchmark", overflow="fold")
+    for heading in ("now", "before", "now / before"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for change in changes:
         before = "" if change.before is None else _duration(change.before)
         ratio = "new" if change.ratio is None else f"{change.ratio:.2f}"
-        table.add_row(change.name.split("/")[-1], _duration(change.now), before, ratio)
+        table.add_row(change.name.split("::", 1)[-1], _duration(change.now), before, ratio)
     Console().print(table)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from common.errors import UserError
 
@@ -85,16 +84,16 @@ def _list(_: argparse.Namespace) -> int:
     from common.replication import RESULTS, find_replications
     from common.reporting.overview import overview
 
-    print(overview([(r.slug, r.paper) for r in find_replications()], RESULTS))
+    print(overview([replication.paper for replication in find_replications()], RESULTS))
     return 0
 
 
 def _report(_: argparse.Namespace) -> int:
-    from common.replication import find_replications
+    from common.replication import README, RESULTS, ROOT, TABLES, find_replications
     from common.reporting.report import report
 
-    for path in report(find_replications()):
-        print(path)
+    for path in report(find_replications(), RESULTS, TABLES, README):
+        print(path.relative_to(ROOT))
     return 0
 
 
@@ -108,7 +107,7 @@ def _bench(_: argparse.Namespace) -> int:
     from common.benchmarks import run_benchmarks
     from common.replication import RESULTS
 
-    return run_benchmarks(Path(RESULTS))
+    return run_benchmarks(RESULTS)
 
 
 if __name__ == "__main__":

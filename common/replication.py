@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 TABLES = ROOT / "tables"
+README = ROOT / "README.md"
 
 
 @dataclass(frozen=True)

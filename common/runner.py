@@ -18,8 +18,8 @@ from common.artifacts import ArtifactStore, default_root
 from common.environment import environment
 from common.errors import UserError
 from common.progress import RunProgress, duration
-from common.records import Measurement, write_json, write_measurements
-from common.replication import RESULTS, Journal, Replication, Run, Step, execute
+from common.records import Measurement, read_claims, write_json, write_measurements
+from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
 from common.tasks.catalogue import check_source
 
@@ -101,8 +101,8 @@ def prepare(replication: Replication, request: Request, cache: Path) -> list[Pre
 
 
 def _prepare_run(replication: Replication, request: Request, name: str, cache: Path) -> Prepared:
-    identity = [replication.sources_fingerprint(), name, request.scale.name, request.data, str(request.data_dir)]
-    identity += [list(request.tasks), request.seeds]
+    asked = [name, request.scale.name, request.data, str(request.data_dir), request.tasks, request.seeds]
+    identity = [replication.sources_fingerprint(), asked]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     journal, relay = Journal(cache / "journal" / f"{replication.slug}-{name}-{key}"), Relay()
     run = Run(
@@ -126,27 +126,31 @@ def describe_plan(replication: Replication, request: Request) -> str:
     for prepared in prepare(replication, request, default_root()):
         cost = sum(step.seconds for step in prepared.steps)
         total += cost
-        lines.append(
-            f"{prepared.run.name}: {len(prepared.steps)} steps, about {duration(cost)}"
-        )
+        lines.append(f"{prepared.run.name}: {len(prepared.steps)} steps, about {duration(cost)}")
         lines += [f"  {duration(step.seconds):>12}  {step.name}" for step in prepared.steps]
     lines.append(f"in all about {duration(total)} on two CPU cores; models trained before are not trained again")
     return "\n".join(lines)
 
 
-def reproduce(replication: Replication, request: Request, results: Path = RESULTS) -> None:
+def reproduce(replication: Replication, request: Request, results: Path = RESULTS, tables: Path = TABLES) -> None:
     """Execute a request: records under `results`, then tables, figures and verdicts from them."""
-    from common.reporting.report import report_paper
+    from common.reporting.report import report_paper, verdict_lines
 
     started = time.monotonic()
+    folders = []
     for prepared in prepare(replication, request, default_root()):
         folder = results / replication.slug / prepared.run.name
         begun = time.monotonic()
         measurements = run_steps(prepared)
         write_run(folder, prepared.run, measurements, time.monotonic() - begun)
         prepared.journal.clear()
-    for line in report_paper(replication, results):
-        print(line)
+        folders.append(folder)
+    report_paper(replication.paper, results, tables)
+    for folder in folders:
+        print(f"\n{replication.slug}, run {folder.name}: {folder.relative_to(ROOT)}")
+        for line in verdict_lines(read_claims(folder / "claims.json")):
+            print(f"  {line}")
+    print(f"\ntables: {(tables / replication.slug).relative_to(ROOT)}; for the README's summary type: make tables")
     say(f"done in {duration(time.monotonic() - started)}")
 
 

@@ -6,7 +6,7 @@ at batch 1 this is the textbook loop. Predictions and exit layers are those of r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,11 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
     if final is None:
         raise ValueError("a model needs at least one layer")
     return Outcome(final, exit_layer)
+
+
+def early_exit_arm(model: MultiExitModel, batches: Sequence[Batch], rule: ExitRule) -> Callable[[int], Tensor]:
+    """For the clock: a function that runs batch number i and returns its logits."""
+    return lambda i: run_early_exit(model, batches[i], rule).logits
 
 
 @torch.inference_mode()

@@ -104,17 +104,15 @@ def _examples(facts: TaskFacts, hub_set: HubSet, split: str) -> Iterator[Example
 def _load(name: str, hub_set: HubSet, split: str) -> Any:  # noqa: ANN401
     import datasets
     import huggingface_hub
-    from huggingface_hub.errors import HTTPError
+
+    # The base error of whichever HTTP client this version is built on (httpx, httpx2).
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         if not huggingface_hub.is_offline_mode():
             # `load_dataset` repeats a failing request for half a minute; this one fails at once.
-            huggingface_hub.HfApi().dataset_info(
-                hub_set.repository, revision=hub_set.revision, timeout=TIMEOUT_SECONDS
-            )
-        return datasets.load_dataset(
-            hub_set.repository, hub_set.config, revision=hub_set.revision, split=split
-        )
+            huggingface_hub.HfApi().dataset_info(hub_set.repository, revision=hub_set.revision, timeout=TIMEOUT_SECONDS)
+        return datasets.load_dataset(hub_set.repository, hub_set.config, revision=hub_set.revision, split=split)
     except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
         # Offline mode, no route, an unknown repository and a failed download arrive as many classes; what the
         # user can do about them is the same.

@@ -19,7 +19,7 @@ from common.training.batches import Batch
 class PooledClassifier(nn.Module):
     """tanh pooler on the first token, dropout, linear: BERT's classification head.
 
-    p = tanh(W h[0] + b), z = V dropout(p) + c; from (B, L, H) hidden states to (B, C) logits.
+    p = tanh(W h[0] + b), z = V dropout(p) + c.
     """
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float = 0.1) -> None:
@@ -28,12 +28,8 @@ class PooledClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden_size, outputs)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, L, H) hidden states to (B, C) logits."""
-        return self.from_first_token(hidden[:, 0])
-
-    def from_first_token(self, first: Tensor) -> Tensor:
-        """(B, H) first-token states to (B, C) logits."""
+    def forward(self, first: Tensor) -> Tensor:
+        """(B, H) first-token states h[0] to (B, C) logits."""
         logits: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(first))))
         return logits
 
@@ -56,7 +52,8 @@ class EncoderClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) logits."""
-        logits: Tensor = self.head(self.encoder(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+        hidden = self.encoder(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        logits: Tensor = self.head(hidden[:, 0])
         return logits
 
     def save(self, folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -62,11 +62,8 @@ class FitReport:
     tokens_per_second: float
 
 
-class Progress(Protocol):
-    """Told how far a piece of work is."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """`done` of `total` steps are finished."""
+Progress = Callable[[int, int], None]
+"""Told how far a piece of work is: units done, units in all."""
 
 
 def linear_schedule(plan: TrainingPlan, total_steps: int) -> Callable[[int], float]:

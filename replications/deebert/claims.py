@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from common.tasks.vectorised import score_along
 from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Findings, sweep_arm
 from replications.deebert.timing import BASELINE
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 RESAMPLES = 4000
 
 STATIC_COMPARISON = frozenset({"sst-2", "qqp", "qqp-sample", "sentiment", "paraphrase"})

@@ -80,7 +80,7 @@ class DeeBERT(nn.Module):
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i. At i = n always the main classifier: the official code tests an off-ramp there that nothing trained."""
         exit_i = self.main if index == self.num_layers else self.off_ramps[index - 1]
-        logits: Tensor = exit_i(hidden)
+        logits: Tensor = exit_i(hidden[:, 0])
         return logits
 
 
@@ -144,8 +144,5 @@ def frozen_states(model: EncoderClassifier, split: EncodedSplit, batch_size: int
 
 def off_ramp_loss(off_ramps: OffRamps, batch: FrozenStates) -> Tensor:
     """L_1 + ... + L_{n-1}: a plain sum, all weights 1 (equation 1 per off-ramp)."""
-    losses = [
-        task_loss(off_ramp.from_first_token(batch.first_tokens[:, i]), batch.labels)
-        for i, off_ramp in enumerate(off_ramps)
-    ]
+    losses = [task_loss(exit_i(batch.first_tokens[:, i]), batch.labels) for i, exit_i in enumerate(off_ramps)]
     return torch.stack(losses).sum()

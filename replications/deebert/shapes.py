@@ -6,14 +6,17 @@ so that layers saved is known exactly and the clock is the only thing measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.rules import ImposedLayers
-from common.early_exit.runtime import run_early_exit
+from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.encoders.shapes import find_shape, random_encoder
 from common.records import Measurement
 from common.replication import Run, Step
@@ -41,8 +44,8 @@ def shape_steps(run: Run) -> list[Step]:
     steps = [Step("sizes: off-ramps in parameters and FLOPs", 1.0, sizes)]
     for name in BACKBONES:
         seconds = 45.0 if "large" in name else 15.0
-        steps.append(Step(f"{name}: imposed exits at batch 1", seconds, lambda name=name: imposed_exits(run, name)))
-    steps.append(Step("bert-base: exits spread over all layers", 60.0, lambda: spread_exits(run)))
+        steps.append(Step(f"{name}: imposed exits at batch 1", seconds, partial(imposed_exits, run, name)))
+    steps.append(Step("bert-base: exits spread over all layers", 60.0, partial(spread_exits, run)))
     return steps
 
 
@@ -127,10 +130,9 @@ def imposed_exits(run: Run, name: str) -> list[Measurement]:
     samples = 4 if "large" in name else 8
     batches = [random_batch(1, shape.vocabulary, seed) for seed in range(samples)]
     layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
-    arms = {"baseline": lambda i: bench.plain(batches[i])}
+    arms: dict[str, Callable[[int], object]] = {"baseline": lambda i: bench.plain(batches[i])}
     for label, layer in layers.items():
-        rule = ImposedLayers(torch.tensor([layer]))
-        arms[label] = lambda i, rule=rule: run_early_exit(bench.model, batches[i], rule)
+        arms[label] = early_exit_arm(bench.model, batches, ImposedLayers(torch.tensor([layer])))
     rounds = 3
     done = iter(range(1, 1 + rounds * samples))
     with pinned_threads():
@@ -170,40 +172,30 @@ def imposed_exits(run: Run, name: str) -> list[Measurement]:
 def spread_exits(run: Run) -> list[Measurement]:
     """Exits spread evenly over 1..12 at batch 1 and 32: speed-up against the layer ratio, and the machine's ceiling."""
     bench, shape = Bench.of("bert-base"), shape_of("bert-base")
-    exits = torch.arange(32) % shape.layers + 1
-    layer_ratio = shape.layers / exits.double().mean().item()
-    batch = random_batch(32, shape.vocabulary, seed=0)
-    singles = [batch_row(batch, row) for row in range(32)]
+    exits = torch.arange(36) % shape.layers + 1
     measurements = []
-    for size, batches, plans, rounds in (
-        (1, singles, [exits[i : i + 1] for i in range(32)], 2),
-        (32, [batch], [exits], 5),
-    ):
-        arms = {
-            "baseline": lambda i, batches=batches: bench.plain(batches[i]),
-            "DeeBERT": lambda i, b=batches, p=plans: run_early_exit(bench.model, b[i], ImposedLayers(p[i])),
-        }
+    for size, passes in ((1, 36), (32, 6)):
+        batches = [random_batch(size, shape.vocabulary, seed) for seed in range(passes)]
+        plans = [exits.roll(-i)[:size] for i in range(passes)]
+        layer_ratio = shape.layers / torch.cat(plans).double().mean().item()
+
+        def early(i: int, batches: list[Batch] = batches, plans: list[Tensor] = plans) -> object:
+            return run_early_exit(bench.model, batches[i], ImposedLayers(plans[i]))
+
+        def full(i: int, batches: list[Batch] = batches) -> object:
+            return bench.plain(batches[i])
+
         with pinned_threads():
-            samples = len(batches)
-            timings = paired_latency(arms, baseline="baseline", samples=samples, rounds=rounds, warmup=1)
+            timings = paired_latency(
+                {"baseline": full, "DeeBERT": early}, baseline="baseline", samples=passes, rounds=2
+            )
+            rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
         measurements += _speed_rows(size, timings.speedup("DeeBERT"), layer_ratio)
-        full = 32 * shape.layers * layer_flops(shape, TOKENS) / (32 / size)
-        rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
-        share = ceiling_seconds(full, rate) / np.median(timings.sample_seconds("baseline"))
-        measurements.append(_runtime_row("baseline", "share_of_matmul_ceiling", Interval.exact(float(share)), size))
+        ideal = ceiling_seconds(size * shape.layers * layer_flops(shape, TOKENS), rate)
+        share = Interval.exact(float(ideal / np.median(timings.sample_seconds("baseline"))))
+        measurements.append(_runtime_row("baseline", "share_of_matmul_ceiling", share, size))
         run.progress(size, 33)
     return measurements
-
-
-def batch_row(batch: Batch, row: int) -> Batch:
-    """One text of an unpadded batch."""
-    return Batch(
-        batch.input_ids[row : row + 1],
-        batch.attention_mask[row : row + 1],
-        None,
-        batch.labels[row : row + 1],
-        torch.tensor([0]),
-    )
 
 
 def _speed_rows(size: int, speedup: Interval, layer_ratio: float) -> list[Measurement]:

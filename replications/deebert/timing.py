@@ -6,7 +6,7 @@ already pays for every off-ramp; that run is one of the arms here, so the differ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.early_exit.runtime import run_early_exit
+from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.records import atomic_write
 from common.statistics import Interval
 from common.timing.paired import PairedThroughput, PairedTimings, paired_latency, paired_throughput
@@ -62,10 +62,12 @@ def clock(trial: Trial, thresholds: Mapping[str, float]) -> Clocked:
     dev, scale = trial.encoded.dev, trial.run.scale
     rows = np.random.default_rng(0).permutation(len(dev))[: scale.timing_examples]
     batches = [dev.batch([row]).to(trial.device) for row in rows.tolist()]
-    arms = {BASELINE: lambda i: plain(batches[i]), TRUNCATED: lambda i: short(batches[i])}
+    arms: dict[str, Callable[[int], object]] = {
+        BASELINE: lambda i: plain(batches[i]),
+        TRUNCATED: lambda i: short(batches[i]),
+    }
     for name, threshold in thresholds.items():
-        rule = leaves_below(threshold)
-        arms[name] = lambda i, rule=rule: run_early_exit(model, batches[i], rule).logits
+        arms[name] = early_exit_arm(model, batches, leaves_below(threshold))
     total, done = scale.timing_rounds * len(rows), iter(range(1, 1 + scale.timing_rounds * len(rows)))
     with pinned_threads():
         timings = paired_latency(

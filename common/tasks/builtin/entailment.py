@@ -1,7 +1,8 @@
 """Generated task `entailment`: does the second sentence follow from the first?
 
 Levels: 1 which content words occur; 2 one inference (negation, a quantifier, a kind of thing); 3 who did what
-to whom, across active and passive; 4 roles together with negation, or through a relative clause. From level 2
+to whom, across active and passive, or a kind under negation; 4 roles together with negation, or through a
+relative clause. From level 2
 on the label is a parity or an order, so a linear model of the words of both sentences is at chance.
 """
 
@@ -21,7 +22,7 @@ def entailment(draw: Draw, level: int, label: int) -> Texts:
     elif level == 2:
         premise, hypothesis = draw.one((_negation, _quantifier, _kind))(draw, holds)
     elif level == 3:
-        premise, hypothesis = _roles(draw, holds)
+        premise, hypothesis = draw.one((_roles, _negated_kind))(draw, holds)
     else:
         premise, hypothesis = draw.one((_negated_roles, _relative_clause))(draw, holds)
     return sentence(premise), sentence(hypothesis)
@@ -81,54 +82,55 @@ def _kind(draw: Draw, holds: bool) -> tuple[str, str]:
     (subject,) = draw.people(1)
     verb = draw.one(THING_VERBS)
     (kind, members), (other_kind, _) = draw.two(draw.lexicon.kinds)
-    premise = f"{subject} {verb} {with_article(draw.one(members))} {draw.adjunct()}"
-    return premise, f"{subject} {verb} {with_article(kind if holds else other_kind)}"
+    premise = f"{subject} {verb.past} {with_article(draw.one(members))} {draw.adjunct()}"
+    return premise, f"{subject} {verb.past} {with_article(kind if holds else other_kind)}"
+
+
+def _negated_kind(draw: Draw, holds: bool) -> tuple[str, str]:
+    """A rose was bought, so a flower was; no flower was bought, so no rose was."""
+    (subject,) = draw.people(1)
+    verb = draw.one(THING_VERBS)
+    (kind, members), (other_kind, other_members) = draw.two(draw.lexicon.kinds)
+    member, negated = draw.one(members), draw.coin()
+    given, inferred = (kind, member) if negated else (member, kind)
+    premise = f"{subject} {'never ' if negated else ''}{verb.past} {with_article(given)}"
+    if not holds:
+        if draw.coin():
+            negated = not negated
+        else:
+            inferred = draw.one(other_members) if negated else other_kind
+    if negated:
+        return premise, f"{subject} did not {verb.base} {with_article(inferred)}"
+    return premise, f"{subject} {verb.past} {with_article(inferred)}"
 
 
 def _roles(draw: Draw, holds: bool) -> tuple[str, str]:
     subject, object_ = draw.people(2)
     verb = draw.one(VERBS)
-    premise = f"{draw.one((active, passive))(subject, verb, object_)} {draw.adjunct()}"
+    premise = f"{active(subject, verb, object_)} {draw.adjunct()}"
     if not holds:
         subject, object_ = object_, subject
-    return premise, draw.one((active, passive))(subject, verb, object_)
+    return premise, passive(subject, verb, object_)
 
 
 def _negated_roles(draw: Draw, holds: bool) -> tuple[str, str]:
-    """One active, one passive; follows if both the roles and the negation agree, else exactly one does not."""
+    """Follows if both the roles and the negation agree; otherwise exactly one of them does not."""
     subject, object_ = draw.people(2)
     verb = draw.one(VERBS)
-    negated, begin_active = draw.coin(), draw.coin()
+    negated = draw.coin()
     # `never` here and `not` there: a repeated word must not give the agreement away.
-    never = "never " if negated else ""
-    if begin_active:
-        premise = f"{subject} {never}{verb.past} {object_}"
-    else:
-        premise = f"{object_} was {never}{verb.past} by {subject}"
+    premise = f"{subject} {'never ' if negated else ''}{verb.past} {object_}"
     if not holds:
         if draw.coin():
             negated = not negated
         else:
             subject, object_ = object_, subject
-    if begin_active:
-        return premise, f"{object_} was {'not ' if negated else ''}{verb.past} by {subject}"
-    if negated:
-        return premise, f"{subject} did not {verb.base} {object_}"
-    return premise, active(subject, verb, object_)
+    return premise, f"{object_} was {'not ' if negated else ''}{verb.past} by {subject}"
 
 
 def _relative_clause(draw: Draw, holds: bool) -> tuple[str, str]:
-    """`The nurse who thanked the pilot called the farmer`: who called, who thanked?"""
+    """`The nurse who thanked the pilot called the farmer`: by whom was the farmer called?"""
     subject, inner, object_ = draw.roles(3)
     inner_verb, verb = draw.two(VERBS)
-    inner_subject, inner_object = subject, inner
     premise = f"{subject} who {inner_verb.past} {inner} {verb.past} {object_}"
-    if draw.coin():
-        inner_subject, inner_object = inner, subject
-        premise = f"{subject} whom {inner} {inner_verb.past} {verb.past} {object_}"
-    told = draw.one((active, passive))
-    if draw.coin():
-        return premise, told(subject if holds else inner, verb, object_)
-    if not holds:
-        inner_subject, inner_object = inner_object, inner_subject
-    return premise, told(inner_subject, inner_verb, inner_object)
+    return premise, passive(subject if holds else inner, verb, object_)

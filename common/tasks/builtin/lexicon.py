@@ -16,7 +16,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A transitive verb between people; `past` is also its participle."""
+    """A transitive verb; `past` is also its participle."""
 
     base: str
     past: str
@@ -69,7 +69,15 @@ VERBS = (
     Verb("hear", "heard"),
     Verb("teach", "taught"),
 )
-THING_VERBS = ("found", "lost", "drew", "wanted", "noticed", "bought", "sold", "described")
+THING_VERBS = (
+    Verb("find", "found"),
+    Verb("lose", "lost"),
+    Verb("want", "wanted"),
+    Verb("notice", "noticed"),
+    Verb("buy", "bought"),
+    Verb("sell", "sold"),
+    Verb("describe", "described"),
+)
 VERB_SYNONYMS = (
     (Verb("help", "helped"), Verb("assist", "assisted")),
     (Verb("hire", "hired"), Verb("employ", "employed")),
@@ -80,7 +88,7 @@ VERB_SYNONYMS = (
     (Verb("mock", "mocked"), Verb("ridicule", "ridiculed")),
     (Verb("annoy", "annoyed"), Verb("irritate", "irritated")),
     (Verb("injure", "injured"), Verb("hurt", "hurt")),
-    (Verb("select", "selected"), Verb("choose", "chose")),
+    (Verb("stop", "stopped"), Verb("halt", "halted")),
 )
 ADVERBS = ("really", "truly", "simply", "quite")
 ANTONYMS = (
@@ -114,9 +122,7 @@ TRAIN = Lexicon(
         banker chef clerk dancer dentist editor engineer judge mayor plumber poet priest reporter sailor
         scientist king"""
     ),
-    names=_words(
-        "Anna David Maria Peter Laura James Emma Daniel Sarah Thomas Mary John"
-    ),
+    names=_words("Anna David Maria Peter Laura James Emma Daniel Sarah Thomas Mary John"),
     places=(
         "in the garden",
         "at the station",
@@ -174,14 +180,10 @@ HELD_OUT = Lexicon(
         """surgeon gardener professor tailor waiter architect guard hunter librarian musician butcher carpenter
         detective manager queen senator"""
     ),
-    names=_words(
-        "Julia Michael Alice Robert Nina George Helen Victor"
-    ),
+    names=_words("Julia Michael Alice Robert Nina George Helen Victor"),
     places=("at the harbor", "in the library", "near the bridge", "at the museum", "in the forest"),
     days=("Friday", "Saturday", "Sunday"),
-    things=_words(
-        "jacket necklace coin table candle helmet carpet statue guidebook pillow"
-    ),
+    things=_words("jacket necklace coin table candle helmet carpet statue guidebook pillow"),
     subjects=_words(
         """movie novel dialogue restaurant breakfast laptop museum painting album poem cheese sofa beach dance
         opera course bread apartment wedding cabin"""

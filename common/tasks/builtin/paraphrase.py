@@ -77,7 +77,7 @@ def _noun_synonym(draw: Draw, same: bool) -> tuple[str, str]:
     (subject,) = draw.people(1)
     pair, other = draw.two(draw.lexicon.noun_synonyms)
     index = draw.one((0, 1))
-    verb, adjunct = draw.one(THING_VERBS), draw.adjunct()
+    verb, adjunct = draw.one(THING_VERBS).past, draw.adjunct()
     second = (pair if same else other)[1 - index]
     return f"{subject} {verb} the {pair[index]} {adjunct}", f"{subject} {verb} the {second} {adjunct}"
 

@@ -45,7 +45,6 @@ CONTRASTS = (
     ("first", "the {noun} was {first}, although the {other} was {second}"),
     ("first", "{name} found the {noun} {first}, even though the {other} was {second}"),
 )
-NEGATIONS = ("not", "never", "hardly")
 FAR_REVERSING = (
     "the {person} who liked the {noun} did not call the {other} {word}",
     "nobody who saw the {person} {place} found the {noun} {word}",
@@ -54,7 +53,25 @@ FAR_REVERSING = (
 FAR_SPARING = (
     "the {person} who did not like the {noun} called the {other} {word}",
     "everyone who did not know the {person} found the {noun} {word}",
-    "{name}, who was not {place}, thinks that the {noun} was {word}",
+    "{name} does not think that the {noun} {place} was not {word}",
+)
+# Clauses by the number of negations in them: an odd number reverses the adjective.
+SHORT_CLAUSES = (
+    (0, "the {noun} was {word}"),
+    (1, "the {noun} was not {word}"),
+    (1, "the {noun} was never {word}"),
+)
+LONG_CLAUSES = (
+    (1, "{name} does not think that the {noun} was {word}"),
+    (1, "it is not true that the {noun} was {word}"),
+    (2, "nobody thought that the {noun} was not {word}"),
+    (2, "it is not true that the {noun} was never {word}"),
+)
+CONNECTIVES = (
+    ("second", "{first}, but {second}"),
+    ("second", "although {first}, {second}"),
+    ("first", "{first}, although {second}"),
+    ("first", "{first}, even though {second}"),
 )
 
 
@@ -86,15 +103,18 @@ def _combined(draw: Draw, label: int) -> str:
         if draw.coin():
             return _fill(draw, draw.one(FAR_REVERSING), word=_word(draw, 1 - label))
         return _fill(draw, draw.one(FAR_SPARING), word=_word(draw, label))
-    decisive, template = draw.one(CONTRASTS)
-    negated = draw.one(("first", "second"))
-    clauses = {}
-    for clause in ("first", "second"):
-        polarity = label if clause == decisive else 1 - label
-        # Exactly one clause is negated, so both adjectives have the same polarity.
-        word = _word(draw, 1 - polarity if clause == negated else polarity)
-        clauses[clause] = f"{draw.one(NEGATIONS)} {word}" if clause == negated else word
-    return _fill(draw, template, **clauses)
+    decisive, template = draw.one(CONNECTIVES)
+    # One clause is long and negated, the other short: which one decides is left to chance, so neither the
+    # number of negations nor the polarity of the adjectives says anything about the label.
+    first_kind, second_kind = draw.two((SHORT_CLAUSES, LONG_CLAUSES))
+    first = _clause(draw, draw.one(first_kind), label if decisive == "first" else 1 - label)
+    second = _clause(draw, draw.one(second_kind), label if decisive == "second" else 1 - label)
+    return template.format(first=first, second=second)
+
+
+def _clause(draw: Draw, kind: tuple[int, str], verdict: int) -> str:
+    negations, template = kind
+    return _fill(draw, template, word=_word(draw, (verdict + negations) % 2))
 
 
 def _word(draw: Draw, polarity: int) -> str:

@@ -33,9 +33,7 @@ def test_every_metric_equals_the_library() -> None:
     }
     assert set(expected) == set(METRICS)
     for name, value in expected.items():
-        assert load_metric(name).compute(predictions=predicted, references=true) == {
-            name: pytest.approx(value)
-        }
+        assert load_metric(name).compute(predictions=predicted, references=true) == {name: pytest.approx(value)}
 
 
 def test_adds_up_batches() -> None:

@@ -129,9 +129,7 @@ def load(endpoint: str, home: Path, name: str = "SST-2", **extra: str) -> dict[s
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_loads_the_pinned_revision_and_then_works_offline(
-    hub: tuple[str, type[StandIn]], tmp_path: Path
-) -> None:
+def test_loads_the_pinned_revision_and_then_works_offline(hub: tuple[str, type[StandIn]], tmp_path: Path) -> None:
     endpoint, handler = hub
     first = load(endpoint, tmp_path)
     assert first == {

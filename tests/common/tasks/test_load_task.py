@@ -47,7 +47,7 @@ def test_a_task_of_another_source_is_not_taken_from_there(tmp_path: Path) -> Non
         load_task("sentiment", "files", tmp_path)
 
 
-@pytest.mark.parametrize("data_dir", [None, Path("")])
+@pytest.mark.parametrize("data_dir", [None, Path()])
 def test_files_need_a_folder(data_dir: Path | None) -> None:
     with pytest.raises(UserError, match=r"DATA_DIR=path"):
         load_task("sst-2", "files", data_dir)

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
@@ -27,6 +27,7 @@ def test_by_hand() -> None:
     assert score("matthews", predicted, true) == pytest.approx((3 * 4 - 1 * 2) / math.sqrt(4 * 5 * 5 * 6))
 
 
+@settings(max_examples=30, deadline=None)
 @given(classes)
 def test_classification_agrees_with_sklearn(pairs: list[tuple[int, int]]) -> None:
     predicted, true = zip(*pairs, strict=True)
@@ -39,6 +40,7 @@ def test_classification_agrees_with_sklearn(pairs: list[tuple[int, int]]) -> Non
         assert score("matthews", predicted, true) == pytest.approx(sk.matthews_corrcoef(true, predicted))
 
 
+@settings(max_examples=50, deadline=None)
 @given(values)
 def test_correlations_agree_with_the_definition(pairs: list[tuple[int, int]]) -> None:
     predicted, true = (np.array(column, float) for column in zip(*pairs, strict=True))

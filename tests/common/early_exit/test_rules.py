@@ -1,0 +1,108 @@
+"""Entropy and the rules."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy as scipy_entropy
+
+from common.early_exit.cost import exit_flops, flops_saving, pooled_head_flops
+from common.early_exit.operating_points import (
+    OperatingPoint,
+    entropy_thresholds,
+    fastest_within,
+    nearest_saving,
+    sweep,
+)
+from common.early_exit.rules import EntropyBelow, ExitState, entropy
+from common.early_exit.runtime import Outcome
+from common.errors import UserError
+from common.timing.flops import EncoderShape, classifier_flops
+
+TINY = EncoderShape(layers=4, hidden=64, intermediate=256, heads=4, vocabulary=100)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=2, max_size=6))
+def test_entropy_equals_scipys_in_nats(z: list[float]) -> None:
+    p = torch.softmax(torch.tensor(z, dtype=torch.float64), -1).numpy()
+    assert entropy(torch.tensor(z, dtype=torch.float64)).item() == pytest.approx(float(scipy_entropy(p)), abs=1e-9)
+
+
+def test_entropy_is_finite_where_a_probability_underflows() -> None:
+    """p ln p with p = 0 gives NaN (the official code's form), and NaN < S is false: a sure sample would stay."""
+    logits = torch.tensor([[200.0, -200.0]])
+    p = torch.softmax(logits, -1)
+    assert torch.isnan(p * p.log()).any()
+    assert entropy(logits).item() == 0.0
+    assert EntropyBelow(1e-9)(ExitState(1, logits[:, None], torch.arange(1))).item()
+
+
+def test_the_comparison_is_strict() -> None:
+    uniform = torch.zeros(1, 1, 2, dtype=torch.float64)
+    state = ExitState(1, uniform, torch.arange(1))
+    value = entropy(uniform[:, 0]).item()
+    assert value == pytest.approx(math.log(2))
+    assert not EntropyBelow(value)(state).item()
+    assert EntropyBelow(math.nextafter(value, 1))(state).item()
+
+
+def test_zero_never_leaves_and_above_ln_c_always() -> None:
+    logits = 50 * torch.randn(100, 1, 3)
+    state = ExitState(1, logits, torch.arange(100))
+    assert not EntropyBelow(0.0)(state).any()
+    assert EntropyBelow(math.log(3) + 1e-3)(state).all()
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan")])
+def test_a_threshold_below_zero_is_refused(bad: float) -> None:
+    with pytest.raises(UserError, match="0 or more"):
+        EntropyBelow(bad)
+
+
+def test_the_grid_spans_never_to_always() -> None:
+    grid = entropy_thresholds(3)
+    assert grid[0] == 0.0
+    assert grid[-1] > math.log(3)
+    assert grid == sorted(set(grid))
+    assert len(grid) >= 200
+
+
+def test_a_sweep_never_slows_down_as_the_threshold_rises() -> None:
+    logits = torch.randn(300, 6, 2, generator=torch.Generator().manual_seed(1))
+    points = sweep(logits, entropy_thresholds(2), EntropyBelow, lambda _: 0.0)
+    savings = [p.layer_saving for p in points]
+    assert savings == sorted(savings)
+    assert savings[0] == 0.0
+    assert savings[-1] == pytest.approx(5 / 6)
+
+
+def test_the_fastest_point_within_the_drop_is_chosen() -> None:
+    points = [OperatingPoint(0.0, 0.9, 0.0), OperatingPoint(0.1, 0.895, 0.3), OperatingPoint(0.2, 0.88, 0.5)]
+    assert fastest_within(points, 0.9, 0.005).threshold == 0.1
+    assert fastest_within(points, 0.9, 0.004).threshold == 0.0
+    assert fastest_within(points, 0.9, 0.03).threshold == 0.2
+    assert nearest_saving(points, 0.45).threshold == 0.2
+    with pytest.raises(ValueError, match="no operating point"):
+        fastest_within(points[1:], 0.9, 0.0)
+
+
+def test_exit_flops_are_those_of_the_truncated_classifier_plus_the_heads_on_the_way() -> None:
+    head = pooled_head_flops(TINY, 2)
+    cost = exit_flops(TINY, 16, head)
+    for layer in range(1, 5):
+        plain = classifier_flops(TINY, 16, 2, layers=layer)
+        assert cost[layer - 1] == plain + (layer - 1) * head
+
+
+def test_flops_saving_counts_heads_and_lengths() -> None:
+    head = pooled_head_flops(TINY, 2)
+    full = classifier_flops(TINY, 10, 2) + classifier_flops(TINY, 20, 2)
+    spent = exit_flops(TINY, 10, head)[0] + exit_flops(TINY, 20, head)[3]
+    assert flops_saving(TINY, head, [10, 20], [1, 4]) == pytest.approx(1 - spent / full)
+    assert flops_saving(TINY, head, [10], [4]) < 0, "never leaving early costs more than the plain classifier"
+
+
+def test_an_outcome_reports_its_saving() -> None:
+    assert Outcome(torch.zeros(2, 2), torch.tensor([4, 4])).layer_saving(4) == 0.0

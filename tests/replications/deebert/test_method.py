@@ -1,0 +1,175 @@
+"""DeeBERT's method and the traps in which paper and official code differ (card, section 6)."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from common.early_exit.runtime import collect_logits, run_early_exit, simulate
+from common.encoders.layered import LayeredEncoder
+from common.encoders.shapes import random_encoder
+from common.tasks.task import Example, Task
+from common.training.batches import Batch, EncodedSplit
+from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
+from common.training.finetune import new_classifier
+from common.training.loop import TrainingPlan, fit
+from replications.deebert.method import (
+    DeeBERT,
+    FrozenBatches,
+    FrozenStates,
+    OffRamps,
+    frozen_states,
+    leaves_below,
+    off_ramp_loss,
+)
+
+CPU = torch.device("cpu")
+TASK = Task("toy", ("a", "b"), "accuracy", "builtin", (Example("x", None, 0),), (Example("y", None, 1),))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> LayeredEncoder:
+    return random_encoder("tiny", seed=0).eval()
+
+
+@pytest.fixture
+def model(encoder: LayeredEncoder) -> DeeBERT:
+    return DeeBERT(new_classifier(encoder, TASK, seed=1), OffRamps.fresh(encoder, 2, seed=1)).eval()
+
+
+def split_of(count: int, seed: int = 0) -> EncodedSplit:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, 12, (count,), generator=generator).tolist()
+    ids = tuple(tuple(torch.randint(5, 1000, (n,), generator=generator).tolist()) for n in lengths)
+    return EncodedSplit(ids, None, torch.randint(2, (count,), generator=generator), 0)
+
+
+def test_an_off_ramp_is_a_tanh_pooler_dropout_and_a_linear_layer(model: DeeBERT) -> None:
+    hidden = torch.randn(3, 7, model.encoder.hidden_size)
+    ramp = model.off_ramps[1]
+    pooled = torch.tanh(hidden[:, 0] @ ramp.pooler.weight.T + ramp.pooler.bias)
+    expected = pooled @ ramp.classifier.weight.T + ramp.classifier.bias
+    torch.testing.assert_close(model.exit_logits(2, hidden, None), expected)
+    assert ramp.dropout.p == 0.1
+
+
+def test_poolers_start_as_copies_of_the_pretrained_pooler_not_shared(encoder: LayeredEncoder) -> None:
+    ramps = OffRamps.fresh(encoder, 2, seed=0)
+    pretrained = encoder.pooler_dense
+    assert pretrained is not None
+    assert len(ramps) == encoder.num_layers - 1
+    for ramp in ramps:
+        assert torch.equal(ramp.pooler.weight, pretrained.weight)
+        assert ramp.pooler.weight.data_ptr() != pretrained.weight.data_ptr()
+    assert ramps[0].pooler is not ramps[1].pooler
+
+
+def test_poolers_are_not_refreshed_from_the_fine_tuned_model(encoder: LayeredEncoder, tmp_path: Path) -> None:
+    """The copy is taken before stage 1, so training the classifier must not reach it."""
+    classifier = new_classifier(encoder.first_layers(encoder.num_layers), TASK, seed=1)
+    nn.init.constant_(classifier.head.pooler.weight, 7.0)  # what stage 1 might have done
+    ramps = OffRamps.fresh(encoder, 2, seed=0)
+    assert not (ramps[0].pooler.weight == 7.0).any()
+
+
+def test_off_ramp_classifiers_start_small_with_zero_bias(encoder: LayeredEncoder) -> None:
+    weights = torch.cat([ramp.classifier.weight.flatten() for ramp in OffRamps.fresh(encoder, 30, seed=0)])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.1)
+    assert all((ramp.classifier.bias == 0).all() for ramp in OffRamps.fresh(encoder, 2, seed=0))
+
+
+@pytest.mark.parametrize(("shape", "small"), [("tiny", True), ("tiny-roberta", False)])
+def test_the_main_classifier_of_roberta_keeps_pytorchs_initialisation(shape: str, small: bool) -> None:
+    """BERT's is N(0, 0.02) with bias 0; the official RoBERTa class never calls its own init_weights."""
+    head = new_classifier(random_encoder(shape), TASK, seed=0).head
+    bound = 1 / math.sqrt(head.classifier.in_features)
+    assert ((head.classifier.bias == 0).all().item()) is small
+    assert (head.classifier.weight.abs().max().item() <= bound) is not small or small
+    assert (head.classifier.weight.std().item() < 0.03) is small
+    assert isinstance(head, PooledClassifier), "RoBERTa too has pooler and one linear layer, not dense-tanh-out_proj"
+
+
+def test_the_last_exit_is_always_the_main_classifier(model: DeeBERT) -> None:
+    """The official code builds an n-th off-ramp that nothing trains and lets it answer below S."""
+    assert len(model.off_ramps) == model.num_layers - 1
+    hidden = torch.randn(4, 5, model.encoder.hidden_size)
+    torch.testing.assert_close(model.exit_logits(model.num_layers, hidden, None), model.main(hidden[:, 0]))
+    batch = split_of(6).batch(range(6))
+    at_zero = run_early_exit(model, batch, leaves_below(0.0))
+    plain = EncoderClassifier(model.encoder, model.main)
+    with torch.inference_mode():
+        torch.testing.assert_close(at_zero.logits, plain(batch), rtol=1e-5, atol=1e-5)
+    assert (at_zero.exit_layer == model.num_layers).all()
+
+
+def test_any_batch_size_leaves_as_one_by_one(model: DeeBERT) -> None:
+    """The official code raises an exception to exit and compares one-element tensors: batch 1 only."""
+    split = split_of(40)
+    for ramp in model.off_ramps:
+        nn.init.normal_(ramp.classifier.weight, std=3.0)
+    logits = collect_logits(model, split.by_length(16), len(split), CPU)
+    for threshold in (0.1, 0.3, 0.5):
+        simulated = simulate(logits, leaves_below(threshold))
+        batched = run_early_exit(model, split.batch(range(40)), leaves_below(threshold))
+        singles = [run_early_exit(model, split.batch([row]), leaves_below(threshold)) for row in range(40)]
+        assert torch.equal(batched.exit_layer, torch.cat([s.exit_layer for s in singles]))
+        assert torch.equal(batched.exit_layer, simulated.exit_layer)
+        assert torch.equal(batched.logits.argmax(-1), simulated.logits.argmax(-1))
+        assert 1 < len(batched.exit_layer.unique()), "the test wants samples that leave at different layers"
+
+
+def test_stage_two_trains_the_off_ramps_alone(model: DeeBERT, tmp_path: Path) -> None:
+    classifier = EncoderClassifier(model.encoder, model.main)
+    before = {k: v.clone() for k, v in classifier.state_dict().items()}
+    ramps_before = {k: v.clone() for k, v in model.off_ramps.state_dict().items()}
+    states = frozen_states(classifier, split_of(32), 8, CPU)
+    assert not states.first_tokens.requires_grad, "no gradient reaches the encoder, nor the norm that clips"
+    plan = TrainingPlan(learning_rate=1e-2, epochs=2, batch_size=8, seed=0)
+    fit(model.off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=_quiet)
+    assert all(torch.equal(v, before[k]) for k, v in classifier.state_dict().items())
+    moved = [not torch.equal(v, ramps_before[k]) for k, v in model.off_ramps.state_dict().items()]
+    assert all(moved)
+
+
+def _quiet(done: int, total: int) -> None:
+    pass
+
+
+def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:
+    classifier = EncoderClassifier(model.encoder, model.main)
+    split = split_of(12)
+    states = frozen_states(classifier, split, 5, CPU)
+    batch: Batch = split.batch(range(12))
+    with torch.inference_mode():
+        hidden = model.encoder.hidden_states(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        by_hand = sum(
+            task_loss(model.exit_logits(i, hidden[i], None), batch.labels) for i in range(1, model.num_layers)
+        )
+        ours = off_ramp_loss(model.off_ramps, states)
+    torch.testing.assert_close(ours, torch.as_tensor(by_hand), rtol=1e-5, atol=1e-5)
+
+
+def test_a_regression_has_one_output_and_mean_squared_error() -> None:
+    logits, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 5.0])
+    assert task_loss(logits, targets).item() == pytest.approx((1 + 4) / 2)
+
+
+def test_frozen_batches_hold_every_example_once() -> None:
+    states = FrozenStates(torch.arange(10.0).reshape(10, 1, 1), torch.arange(10))
+    batches = FrozenBatches(states, 4, seed=0)
+    seen = torch.cat([b.labels for b in batches.epoch(0)])
+    assert sorted(seen.tolist()) == list(range(10))
+    assert len(batches) == 3
+    for b in batches.epoch(1):
+        assert torch.equal(b.first_tokens.flatten().long(), b.labels)
+
+
+def test_off_ramps_survive_saving(encoder: LayeredEncoder, tmp_path: Path) -> None:
+    ramps = OffRamps.fresh(encoder, 3, seed=5)
+    ramps.save(tmp_path / "r.safetensors")
+    loaded = OffRamps.load(tmp_path / "r.safetensors")
+    assert not loaded.training
+    for key, value in ramps.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
