@@ -94,7 +94,9 @@ def sizes() -> list[Measurement]:
             row("off_ramp_flops_share", (shape.layers - 1) * head_flops / full, "fraction"),
         ]
         for layer, flops in enumerate(cost.tolist(), 1):
+            off_ramps = min(layer, shape.layers - 1) * head_flops
             measurements.append(row("cumulative_flops_share", flops / full, "fraction", layer))
+            measurements.append(row("off_ramp_flops_share", off_ramps / full, "fraction", layer))
     return measurements
 
 

@@ -23,7 +23,7 @@ from common.statistics import (
 )
 
 
-def mean_difference(a: Any, b: Any, axis: int = -1) -> Any:  # noqa: ANN401
+def mean_difference(a: Any, b: Any, axis: int = -1) -> Any:
     return np.mean(a, axis=axis) - np.mean(b, axis=axis)
 
 

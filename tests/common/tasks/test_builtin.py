@@ -221,3 +221,20 @@ def test_errors() -> None:
     single = replace(TRAIN, names=("Anna",), subjects=("film", "plot"), positive=("good",), negative=("bad",))
     with pytest.raises(UserError, match="that many distinct examples of difficulty 3"):
         generate(sentiment, single, 200, 2, "seed", set())
+
+
+def test_kind_labels_by_an_independent_reading() -> None:
+    """A member implies its kind; the absence of a kind implies the absence of each member; nothing else."""
+    kind_of = {member: kind.split()[-1] for kind, members in TRAIN.kinds for member in members}
+    things = set(kind_of) | set(kind_of.values())
+    checked: Counter[float] = Counter()
+    for e in full("entailment").train:
+        first, second = words(e.text_a), words(e.text_b)
+        if e.difficulty != 3 or "by" in second:
+            continue
+        (given,), (inferred,) = ([w for w in text if w in things] for text in (first, second))
+        denied, denies = "never" in first, "not" in second
+        follows = kind_of.get(inferred) == given if denied else kind_of.get(given) == inferred
+        assert (e.label == 0.0) == (follows and denied == denies), e
+        checked[e.label] += 1
+    assert min(checked.values()) > 800

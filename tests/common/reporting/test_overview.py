@@ -1,0 +1,124 @@
+"""The text of `make list`, the README's summary, and the whole report on a folder of records."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from common.errors import UserError
+from common.paper import Paper
+from common.records import Measurement, write_measurements
+from common.reporting.overview import BEGIN, END, PaperRuns, overview, summary_markdown, update_readme
+from common.reporting.report import report, verdict_lines
+from common.reporting.runs import find_runs
+
+Measure = Callable[..., Measurement]
+
+
+@pytest.fixture
+def results(tmp_path: Path, measure: Measure) -> Path:
+    folder = tmp_path / "results"
+    claim = measure("m", 0.41, experiment="claims", system="saves", ci_low=0.4, ci_high=0.43)
+    files = [measure("score", 88.0, seed=0), measure("saving", 0.4, seed=0), claim]
+    write_measurements(folder / "a-paper" / "mini-files" / "measurements.jsonl", files)
+    smoke = [m.model_copy(update={"scale": "smoke", "value": 12.3}) for m in files[:2]]
+    write_measurements(folder / "a-paper" / "smoke-builtin" / "measurements.jsonl", smoke)
+    return folder
+
+
+@pytest.fixture
+def reported(paper: Paper, results: Path, tmp_path: Path) -> list[Path]:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# head\n\n{BEGIN}\nold\n{END}\n\ntail\n")
+    return report([SimpleNamespace(paper=paper)], results, tmp_path / "tables", readme)
+
+
+def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[Path], tmp_path: Path) -> None:
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in reported) == [
+        "README.md",
+        "results/a-paper/mini-files/claims.json",
+        "results/a-paper/mini-files/figures/figure1.pdf",
+        "results/a-paper/mini-files/figures/figure1.png",
+        "results/a-paper/smoke-builtin/claims.json",
+        "results/a-paper/smoke-builtin/figures/figure1.pdf",
+        "results/a-paper/smoke-builtin/figures/figure1.png",
+        "tables/a-paper/all.tex",
+        "tables/a-paper/table1.md",
+        "tables/a-paper/table1.tex",
+    ]
+    claims = json.loads((tmp_path / "results/a-paper/mini-files/claims.json").read_text())
+    assert [(claim["id"], claim["verdict"]) for claim in claims] == [
+        ("saves", "reproduced"),
+        ("keeps", "not-run"),
+        ("looks", "not-run"),
+    ]
+
+
+def test_untrained_runs_stay_out_of_tables_and_summary(reported: list[Path], tmp_path: Path) -> None:
+    for path in (tmp_path / "README.md", tmp_path / "tables/a-paper/table1.md"):
+        text = path.read_text()
+        assert "mini-files" in text
+        assert "smoke" not in text
+        assert "12.3" not in text
+
+
+def test_reporting_twice_changes_nothing(reported: list[Path], paper: Paper, results: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in reported}
+    again = report([SimpleNamespace(paper=paper)], results, tmp_path / "tables", tmp_path / "README.md")
+    assert {path: path.read_bytes() for path in again} == before
+
+
+def test_the_summary_names_verdict_interval_and_run(reported: list[Path], tmp_path: Path) -> None:
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith(f"# head\n\n{BEGIN}\n")
+    assert readme.endswith(f"{END}\n\ntail\n")
+    assert "old" not in readme.split()
+    assert "| claim | published | mini-files |" in readme
+    assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.4, 0.43] |" in readme
+    assert "| statement of looks (`looks`) | \N{EM DASH} | not-run |" in readme
+    assert "<summary>Table 1: published and measured</summary>" in readme
+
+
+def test_verdicts_read_as_lines(reported: list[Path], results: Path) -> None:
+    claims = find_runs(results, "a-paper")[0].claims
+    assert verdict_lines(claims)[:2] == [
+        "reproduced    saves: 0.41 [0.4, 0.43]",
+        "not-run       keeps: \N{EM DASH} (no measurement in this run)",
+    ]
+
+
+def test_the_overview_lists_what_is_there_and_what_is_not(reported: list[Path], paper: Paper, results: Path) -> None:
+    text = overview([paper, paper.model_copy(update={"slug": "b-paper", "name": "Other"})], results)
+    assert "measured: table1, figure1" in text
+    assert "not yet: figure2" in text
+    assert "mini-files: 1 reproduced, 2 not-run" in text
+    assert "not run yet: make reproduce PAPER=b-paper" in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_a_paper_that_was_never_run_says_what_to_type(paper: Paper) -> None:
+    text = summary_markdown([PaperRuns(paper, ())])
+    assert "Not run yet: `make reproduce PAPER=a-paper`" in text
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}"])
+def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path, text: str) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(UserError, match=r"README\.md: expected one line <!-- summary:begin -->"):
+        update_readme(readme, "new")
+    assert readme.read_text() == text
+
+
+def test_listing_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, common.reporting.report, common.reporting.overview, common.paper\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'pandas', 'sklearn', 'scipy', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
