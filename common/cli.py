@@ -7,6 +7,7 @@ one message and exit code 2, an interruption in exit code 130.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
         return code
     except UserError as error:
         print(f"reproduce: {error}", file=sys.stderr)
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     except BrokenPipeError:
+        # Whoever read our output has seen enough (`reproduce list | head`); the interpreter's own flush must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         print(f"reproduce: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
@@ -64,10 +68,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from common.replication import choose
-    from common.runner import Request, reproduce
+    from common.runner import Request, check, reproduce
 
-    for replication in choose(options.paper):
-        reproduce(replication, Request.parse(options))
+    chosen, request = choose(options.paper), Request.parse(options)
+    if len(chosen) > 1:
+        # What would stop the last paper must stop the command now, not after hours of work on the first ones.
+        for replication in chosen:
+            check(replication, request)
+    for replication in chosen:
+        reproduce(replication, request)
     return 0
 
 
@@ -75,8 +84,9 @@ def _plan(options: argparse.Namespace) -> int:
     from common.replication import choose
     from common.runner import Request, describe_plan
 
-    for replication in choose(options.paper):
-        print(describe_plan(replication, Request.parse(options)))
+    chosen, request = choose(options.paper), Request.parse(options)
+    for replication in chosen:
+        print(describe_plan(replication, request))
     return 0
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from common.errors import UserError, did_you_mean
-from common.records import Measurement, read_measurements, write_measurements
+from common.records import Measurement, read_measurements, write_measurements, write_text
 from common.scales import Scale
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Replication:
         digest = hashlib.sha256()
         for folder in (ROOT / "common", self.folder):
             for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".yaml"}):
-                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+                digest.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
 
 
@@ -140,12 +141,23 @@ class Run:
             self._tasks[name] = task.at_most(self.scale.train_examples, self.scale.dev_examples)
         return self._tasks[name]
 
+    def data_fingerprints(self) -> dict[str, str]:
+        """The content of every task asked for so far, by name."""
+        return {name: task.fingerprint for name, task in self._tasks.items()}
+
 
 @dataclass(frozen=True)
 class Journal:
     """Keeps what each finished step measured until the run is complete, so that a repeated command goes on."""
 
     folder: Path
+
+    def begin(self, data: Mapping[str, str]) -> None:
+        """Start or go on with a run on this data (fingerprints by task); what was measured on other data is forgotten."""
+        path, text = self.folder / "data.json", json.dumps(data, sort_keys=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            self.clear()
+            write_text(path, text)
 
     def path(self, index: int) -> Path:
         """Where step `index` is kept."""

@@ -21,7 +21,7 @@ from common.progress import RunProgress, duration
 from common.records import Measurement, read_claims, write_json, write_measurements
 from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
-from common.tasks.catalogue import check_source
+from common.tasks.catalogue import check_source, find_facts
 
 MOST_SEEDS = 100
 
@@ -45,20 +45,41 @@ class Request:
         """
         scale, data = find_scale(options.scale), options.data
         check_source(data)
-        if not options.seeds.isdecimal() or not 1 <= int(options.seeds) <= MOST_SEEDS:
-            raise UserError(f"SEEDS is how many seeds, 1 to {MOST_SEEDS}; got {options.seeds!r}. Type SEEDS=3")
-        folder = Path(options.data_dir).expanduser() if options.data_dir else None
-        if data == "files" and folder is None:
-            raise UserError("DATA=files needs the folder of the data sets. Type DATA_DIR=path/to/data")
-        if folder is not None and not folder.is_dir():
-            raise UserError(f"DATA_DIR: there is no folder {folder}")
-        tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
-        return Request(scale, data, folder, int(options.seeds), tasks)
+        seeds = _seed_count(options.seeds)
+        return Request(scale, data, _data_folder(data, options.data_dir), seeds, _task_names(options.tasks))
 
     @property
     def run_name(self) -> str:
         """Folder of the record, e.g. `mini-files`."""
         return f"{self.scale.name}-{self.data}"
+
+
+def _seed_count(text: str) -> int:
+    # The length is looked at first: int() refuses thousands of digits in its own way.
+    if text.isdecimal() and len(text) <= len(str(MOST_SEEDS)) and 1 <= int(text) <= MOST_SEEDS:
+        return int(text)
+    raise UserError(f"SEEDS is how many seeds, 1 to {MOST_SEEDS}; got {text[:20]!r}. Type SEEDS=3")
+
+
+def _data_folder(data: str, text: str) -> Path | None:
+    if not text:
+        if data == "files":
+            raise UserError("DATA=files needs the folder of the data sets. Type DATA_DIR=path/to/data")
+        return None
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError as error:  # ~ of an unknown user.
+        raise UserError(f"DATA_DIR: {text}: {error}. Type DATA_DIR=path/to/data") from error
+    if not folder.is_dir():
+        raise UserError(f"DATA_DIR: there is no folder {folder}. Type DATA_DIR=path/to/data")
+    return folder
+
+
+def _task_names(text: str) -> tuple[str, ...]:
+    """The names in a comma-separated list, each once; a known task in its canonical spelling, as records need it."""
+    typed = [name.strip() for name in text.split(",") if name.strip()]
+    known = [(find_facts(name), name) for name in typed]
+    return tuple(dict.fromkeys(facts.name if facts else name for facts, name in known))
 
 
 @dataclass
@@ -89,7 +110,12 @@ class Prepared:
 
 
 def prepare(replication: Replication, request: Request, cache: Path) -> list[Prepared]:
-    """The runs that `request` stands for."""
+    """The runs that `request` stands for. Facts and data are read, so that what is wrong with them shows here.
+
+    Raises:
+        UserError: a malformed paper.yaml, an unknown task, missing or malformed data, a missing encoder.
+    """
+    _ = replication.paper
     experiments = replication.experiments()
     trained = _prepare_run(replication, request, request.run_name, cache)
     prepared = [replace(trained, steps=experiments.trained_steps(trained.run))]
@@ -120,6 +146,11 @@ def _prepare_run(replication: Replication, request: Request, name: str, cache: P
     return Prepared(run, [], journal, relay)
 
 
+def check(replication: Replication, request: Request) -> None:
+    """Raise what `reproduce` would raise before its first step; nothing is kept in memory."""
+    prepare(replication, request, default_root())
+
+
 def describe_plan(replication: Replication, request: Request) -> str:
     """What would run, with estimated cost, as text; data is read, nothing is trained or written."""
     lines, total = [f"{replication.slug}:"], 0.0
@@ -147,17 +178,23 @@ def reproduce(replication: Replication, request: Request, results: Path = RESULT
         folders.append(folder)
     report_paper(replication.paper, results, tables)
     for folder in folders:
-        print(f"\n{replication.slug}, run {folder.name}: {folder.relative_to(ROOT)}")
+        print(f"\n{replication.slug}, run {folder.name}: {shown(folder)}")
         for line in verdict_lines(read_claims(folder / "claims.json")):
             print(f"  {line}")
-    print(f"\ntables: {(tables / replication.slug).relative_to(ROOT)}; for the README's summary type: make tables")
+    print(f"\ntables: {shown(tables / replication.slug)}; for the README's summary type: make tables")
     say(f"done in {duration(time.monotonic() - started)}")
+
+
+def shown(path: Path) -> Path:
+    """`path` as it is printed: within the checkout without the way there."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def run_steps(prepared: Prepared) -> list[Measurement]:
     """Execute a prepared run with its progress shown."""
     names, costs = [s.name for s in prepared.steps], [s.seconds for s in prepared.steps]
     prepared.relay.target = RunProgress(names, costs, say)
+    prepared.journal.begin(prepared.run.data_fingerprints())
     return execute(prepared.steps, prepared.journal, prepared.relay.target, prepared.run)
 
 

@@ -67,6 +67,7 @@ class FineTuner:
     def recipe(self, task: Task, plan: TrainingPlan, layers: int) -> dict[str, object]:
         """All that the result depends on."""
         return {
+            "kind": "classifier",
             "encoder": self.source.fingerprint,
             "layers": layers,
             "task": task.fingerprint,

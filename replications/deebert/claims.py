@@ -96,7 +96,7 @@ def saves_40(by_task: dict[str, list[Findings]]) -> Decision:
     rows = [(task, s, drop(fs, s), wall_saving(fs, s)) for task, fs in by_task.items() for s in ALLOWED_DROPS]
     value = max(best_within(d.value, s.value, 1.0) for _, _, d, s in rows)
     replicates = np.max([best_within(d.replicates, s.replicates, 1.0) for _, _, d, s in rows], axis=0)
-    within = [(s.value, f"{task} at {name} (drop {d.value:.1f})") for task, name, d, s in rows if d.value <= 1.0]
+    within = [(s.value, f"{task} at {name} (drop {d.value:.1f})") for task, name, d, s in rows if d.value <= 1.0 + 1e-9]
     where = max(within)[1] if within else "no operating point within 1 point"
     return Decision(percentile_interval(float(value), replicates, len(rows)), f"best: {where}", timed=True)
 
@@ -111,8 +111,8 @@ def small_drop_saving(by_task: dict[str, list[Findings]]) -> Decision:
 
 
 def best_within(lost: Array | float, saved: Array | float, allowed: float) -> Array:
-    """`saved` where at most `allowed` points are lost, else 0."""
-    return np.where(np.asarray(lost) <= allowed, saved, 0.0)
+    """`saved` where at most `allowed` points are lost (to rounding), else 0."""
+    return np.where(np.asarray(lost) <= allowed + 1e-9, saved, 0.0)
 
 
 def drop(findings: Sequence[Findings], setting: str) -> Replicated:

@@ -179,7 +179,7 @@ class Trial:
             write_report(folder, report)
 
         name = f"deebert/off-ramps/{self.source.name}/{self.task_name}/seed{self.seed}"
-        return self.run.store.get(name, {"backbone": backbone, **plan.recipe()}, make, self.run.say)
+        return self.run.store.get(name, {"kind": "off-ramps", "backbone": backbone, **plan.recipe()}, make, self.run.say)
 
     def model(self) -> DeeBERT:
         """DeeBERT, on the device, in evaluation mode."""
@@ -201,7 +201,7 @@ class Trial:
             save_file(tensors, folder / "logits.safetensors")
 
         name = f"deebert/logits/{self.source.name}/{self.task_name}/seed{self.seed}"
-        recipe = {"off_ramps": off_ramps.name, "truncated": truncated.name}
+        recipe = {"kind": "logits", "off_ramps": off_ramps.name, "truncated": truncated.name}
         tensors = load_file(self.run.store.get(name, recipe, make, self.run.say) / "logits.safetensors")
         return Logits(**tensors)
 
