@@ -7,7 +7,7 @@ whole calculation on every bootstrap replicate. Tasks are independent of each ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Fi
 from replications.deebert.timing import BASELINE
 
 Array = NDArray[Any]
+Decider = Callable[[dict[str, "list[Findings]"]], "Decision | None"]
 RESAMPLES = 4000
 
 STATIC_COMPARISON = frozenset({"sst-2", "qqp", "qqp-sample", "sentiment", "paraphrase"})
@@ -30,7 +31,8 @@ STATIC_COMPARISON = frozenset({"sst-2", "qqp", "qqp-sample", "sentiment", "parap
 def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measurement]:
     """One measurement for every claim that this run can decide.
 
-    At the smoke scale nothing is learned that a verdict could rest on, so claims that involve quality are left out.
+    At the smoke scale nothing is learned that a verdict could rest on, so claims that involve quality are left out;
+    so is, at any scale, a task that the baseline did not learn.
     """
     by_task: dict[str, list[Findings]] = {}
     for f in findings:
@@ -41,13 +43,23 @@ def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measureme
     ]
     if run.scale.quality_verdicts:
         deciders += [
-            ("deebert-saves-40", "fraction", lambda: saves_40(by_task)),
-            ("deebert-small-drop-saving", "fraction", lambda: small_drop_saving(by_task)),
-            ("deebert-beats-distilbert-quality", "points", lambda: beats_static(by_task)),
+            ("deebert-saves-40", "fraction", lambda: without_unlearned(saves_40, by_task)),
+            ("deebert-small-drop-saving", "fraction", lambda: without_unlearned(small_drop_saving, by_task)),
+            ("deebert-beats-distilbert-quality", "points", lambda: without_unlearned(beats_static, by_task)),
             ("deebert-last-exit-unchanged", "points", lambda: last_exit_unchanged(findings)),
         ]
     decided = ((claim, unit, decide()) for claim, unit, decide in deciders)
     return [decision.measurement(claim, unit, run) for claim, unit, decision in decided if decision]
+
+
+def without_unlearned(decide: Decider, by_task: dict[str, list[Findings]]) -> Decision | None:
+    """Decide on the tasks that the baseline learned; the others are named in the note."""
+    known = {task: fs for task, fs in by_task.items() if is_learned(fs)}
+    decision = decide(known) if known else None
+    if decision is None or len(known) == len(by_task):
+        return decision
+    left_out = ", ".join(sorted(by_task.keys() - known.keys()))
+    return replace(decision, note=f"{decision.note}; left out, as the baseline did not learn it: {left_out}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,18 @@ class Decision:
             timed=self.timed,
             note=f"{self.note}; {len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}",
         )
+
+
+def is_learned(findings: Sequence[Findings]) -> bool:
+    """Whether the baseline beats every constant answer (its 95 % interval does).
+
+    Where it does not, leaving at layer 1 loses nothing, and a saving at no loss would mean nothing.
+    """
+    labels, metric = findings[0].labels, score_along(findings[0].trial.task.metric)
+    constants = [np.full_like(labels, c) for c in range(len(findings[0].trial.task.labels))]
+    best = max(constants, key=lambda answer: float(metric(answer, labels)))
+    above = gain(findings, lambda f: f.full, lambda f: best)
+    return percentile_interval(above.value, above.replicates, len(labels)).low > 0
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,9 @@ class Trial:
             write_report(folder, report)
 
         name = f"deebert/off-ramps/{self.source.name}/{self.task_name}/seed{self.seed}"
-        return self.run.store.get(name, {"kind": "off-ramps", "backbone": backbone, **plan.recipe()}, make, self.run.say)
+        return self.run.store.get(
+            name, {"kind": "off-ramps", "backbone": backbone, **plan.recipe()}, make, self.run.say
+        )
 
     def model(self) -> DeeBERT:
         """DeeBERT, on the device, in evaluation mode."""

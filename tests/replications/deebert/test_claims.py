@@ -37,12 +37,22 @@ class Invented:
             task_name=self.name,
             seed=self.seed,
             num_layers=LAYERS,
-            task=SimpleNamespace(metric="accuracy"),
+            task=SimpleNamespace(metric="accuracy", labels=("a", "b")),
             source=SimpleNamespace(backbone="x"),
         )
 
-    labels = np.zeros(N, dtype=np.int64)
-    full = np.zeros(N, dtype=np.int64)
+    unlearned: bool = False
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.arange(N) % 2
+
+    @property
+    def full(self) -> np.ndarray:
+        return np.zeros(N, dtype=np.int64) if self.unlearned else self.labels
+
+    def _wrong_on(self, count: int) -> np.ndarray:
+        return np.where(np.arange(N) < count, 1 - self.labels, self.labels)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -50,15 +60,11 @@ class Invented:
 
     def predictions(self, threshold: float) -> np.ndarray:
         name = [*ALLOWED_DROPS, EQUAL_SAVING][int(threshold)]
-        wrong = np.zeros(N, dtype=np.int64)
-        wrong[: self.lost.get(name, 0)] = 1
-        return wrong
+        return self._wrong_on(self.lost.get(name, 0))
 
     @property
     def truncated(self) -> np.ndarray:
-        wrong = np.zeros(N, dtype=np.int64)
-        wrong[: self.truncated_lost] = 1
-        return wrong
+        return self._wrong_on(self.truncated_lost)
 
     def outcome(self, threshold: float) -> Outcome:
         """Every sample leaves at one layer, the lower the higher the threshold."""
@@ -79,10 +85,8 @@ class Invented:
 
     @property
     def logits(self) -> Any:
-        right = torch.tensor([[1.0, 0.0]]).repeat(N, 1)
-        if self.stage1_differs:
-            right[0] = torch.tensor([0.0, 1.0])
-        return SimpleNamespace(stage1=right)
+        answers = self._wrong_on(1 if self.stage1_differs else 0)
+        return SimpleNamespace(stage1=torch.nn.functional.one_hot(torch.tensor(answers), 2))
 
 
 def by_task(*trials: Invented) -> Any:
@@ -165,6 +169,19 @@ def test_every_claim_of_the_card_that_can_be_decided_is() -> None:
     assert all(m.ci_low is not None and m.ci_high is not None for m in measured.values())
     assert measured["deebert-saves-40"].timed
     assert not measured["deebert-monotone-threshold"].timed
+
+
+def test_a_task_that_was_not_learned_decides_nothing() -> None:
+    """Where the baseline answers like a constant, leaving at once is free and proves nothing."""
+    assert claims.is_learned([Invented()])  # type: ignore[list-item]
+    assert not claims.is_learned([Invented(unlearned=True)])  # type: ignore[list-item]
+    mixed = claims.without_unlearned(claims.saves_40, by_task(Invented(), Invented("rte", unlearned=True)))
+    assert mixed is not None
+    assert mixed.note.endswith("rte")
+    trials = [Invented("rte", unlearned=True)]
+    systems = {m.system for m in claims.claim_measurements(_run("mini"), trials)}  # type: ignore[arg-type]
+    assert "deebert-saves-40" not in systems
+    assert "deebert-last-exit-unchanged" in systems
 
 
 def test_an_untrained_scale_decides_nothing_about_quality() -> None:
