@@ -7,6 +7,7 @@ one message and exit code 2, an interruption in exit code 130.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from common.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal without a character for it shows a question mark.
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
@@ -26,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "\nreproduce: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr
+            "\nreproduce: interrupted; a run keeps what was finished, the same command goes on from there",
+            file=sys.stderr,
         )
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough (`reproduce list | head`); the interpreter's own flush must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass
         return 0
     except OSError as error:
         print(f"reproduce: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)

@@ -6,12 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+ENOUGH = 0.1
+"""Share of a step that must be done before its own speed says something."""
+
+FOUND_DONE = 0.05
+"""A step that ends within this share of its estimate and reported nothing on the way found its work done before."""
+
 
 @dataclass
 class RunProgress:
     """Follows a list of steps with estimated costs and prints a line now and then.
 
-    The estimates are corrected by how long the finished work really took, so only their ratios matter.
+    The estimates are corrected by how long the work so far really took, so only their ratios matter.
 
     Attributes:
         names, estimates: the steps and their estimated seconds.
@@ -29,28 +35,36 @@ class RunProgress:
     _spent: float = 0.0
     _estimated: float = 0.0
     _started: float = field(default=0.0)
+    _reported: bool = False
     _printed: float = field(default=float("-inf"))
 
     def start(self, index: int) -> None:
         """Step `index` (from 0) begins."""
-        self._current, self._started = index, self.clock()
+        self._current, self._started, self._reported = index, self.clock(), False
         self._line(0.0)
 
     def __call__(self, done: int, total: int) -> None:
         """Within the current step, `done` of `total` units are finished."""
+        self._reported = True
         if self.clock() - self._printed >= self.every_s:
             self._line(done / max(1, total))
 
     def finish(self, *, counted: bool = True) -> None:
         """The current step is finished; `counted` is false if it was found done and says nothing about speed."""
-        if counted:
-            self._spent += self.clock() - self._started
-            self._estimated += self.estimates[self._current]
+        took, estimate = self.clock() - self._started, self.estimates[self._current]
+        if counted and (self._reported or took > FOUND_DONE * estimate):
+            self._spent += took
+            self._estimated += estimate
 
     def seconds_left(self, fraction: float) -> float:
         """Estimated seconds until all steps are done, `fraction` of the current one being done."""
-        remaining = sum(self.estimates[self._current + 1 :]) + (1 - fraction) * self.estimates[self._current]
-        return remaining * (self._spent / self._estimated if self._estimated > 1 else 1.0)
+        current = self.estimates[self._current]
+        spent, estimated = self._spent, self._estimated
+        if fraction >= ENOUGH:
+            spent += self.clock() - self._started
+            estimated += fraction * current
+        remaining = sum(self.estimates[self._current + 1 :]) + (1 - fraction) * current
+        return remaining * (spent / estimated if estimated > 1 else 1.0)
 
     def _line(self, fraction: float) -> None:
         self._printed = self.clock()

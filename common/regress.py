@@ -8,6 +8,8 @@ quantities may move a little, because another CPU rounds differently. The baseli
 from __future__ import annotations
 
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,31 +55,45 @@ def regress(*, update: bool = False) -> int:
     Raises:
         UserError: a paper has no baseline yet.
     """
-    moved = 0
-    for replication in find_replications():
-        folder = RESULTS / replication.slug / SMOKE.run_name
-        if not update and not (folder / "measurements.jsonl").exists():
-            raise UserError(f"{replication.slug} has no baseline in {folder}. Type make regress-update")
-        fresh = fresh_smoke(replication, folder if update else None)
-        if update:
-            say(f"{replication.slug}: baseline written to {folder}")
-            continue
-        differences = compare(read_measurements(folder / "measurements.jsonl"), fresh)
-        guarded = sum(not m.timed for m in fresh)
-        print(f"{replication.slug}: {guarded} guarded quantities, {len(differences)} moved")
-        for difference in differences:
-            print(f"  {difference}")
-        moved += len(differences)
-    return 1 if moved else 0
+    replications = find_replications()
+    if update:
+        for replication in replications:
+            fresh_smoke(replication, keep_in=_baseline(replication))
+            say(f"{replication.slug}: baseline written to {_baseline(replication)}")
+        return 0
+    # All are read before the first run, so that a missing one shows at once.
+    before = {replication.slug: _read_baseline(replication) for replication in replications}
+    moved = [_report(r.slug, before[r.slug], fresh_smoke(r, keep_in=None)) for r in replications]
+    return 1 if any(moved) else 0
+
+
+def _baseline(replication: Replication) -> Path:
+    return RESULTS / replication.slug / SMOKE.run_name
+
+
+def _read_baseline(replication: Replication) -> list[Measurement]:
+    path = _baseline(replication) / "measurements.jsonl"
+    if not path.exists():
+        raise UserError(f"{replication.slug} has no baseline: expected {path}. Type make regress-update")
+    return read_measurements(path)
+
+
+def _report(slug: str, before: Sequence[Measurement], fresh: Sequence[Measurement]) -> int:
+    differences = compare(before, fresh)
+    print(f"{slug}: {len(_guarded(fresh))} guarded quantities, {len(differences)} moved")
+    for difference in differences:
+        print(f"  {difference}")
+    return len(differences)
 
 
 def fresh_smoke(replication: Replication, keep_in: Path | None) -> list[Measurement]:
     """Measure a paper at the smoke scale with an empty cache; optionally write the record to `keep_in`."""
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="regress-") as cache:
         (prepared,) = prepare(replication, SMOKE, Path(cache))
         measurements = run_steps(prepared)
         if keep_in is not None:
-            write_run(keep_in, prepared.run, measurements, 0.0)
+            write_run(keep_in, prepared.run, measurements, time.monotonic() - begun)
     return measurements
 
 
@@ -88,13 +104,27 @@ def compare(before: Sequence[Measurement], now: Sequence[Measurement]) -> list[D
     for name, measurement in old.items():
         if name not in new:
             differences.append(Difference(name, measurement.value, None))
-        elif abs(new[name].value - measurement.value) > TOLERANCES.get(measurement.unit, 0.0) + 1e-9:
+        elif not _close(new[name].value, measurement):
             differences.append(Difference(name, measurement.value, new[name].value))
     return sorted(differences, key=lambda d: d.name)
 
 
+def _close(value: float, before: Measurement) -> bool:
+    # The slack is relative, for counts beyond 2^53; NaN is close to nothing.
+    slack = 1e-12 * abs(before.value) + 1e-9
+    return abs(value - before.value) <= TOLERANCES.get(before.unit, 0.0) + slack
+
+
 def _guarded(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
-    return {_name(m): m for m in measurements if not m.timed}
+    """By name; where several differ by their operating point alone (the layers of a histogram), in their order."""
+    guarded: dict[str, Measurement] = {}
+    seen: Counter[str] = Counter()
+    for measurement in measurements:
+        if not measurement.timed:
+            name = _name(measurement)
+            seen[name] += 1
+            guarded[name if seen[name] == 1 else f"{name} / no. {seen[name]}"] = measurement
+    return guarded
 
 
 def _name(m: Measurement) -> str:

@@ -23,6 +23,7 @@ from common.scales import Scale
 
 if TYPE_CHECKING:
     from common.artifacts import ArtifactStore
+    from common.encoders.sources import PretrainedEncoder
     from common.paper import Paper
     from common.progress import RunProgress
     from common.tasks.task import Task
@@ -31,6 +32,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 TABLES = ROOT / "tables"
 README = ROOT / "README.md"
+
+HELD_BACK = 8
+"""At most one training example in so many is held back for choosing thresholds."""
+
+LEAST_TRAIN = 2 * HELD_BACK
 
 
 @dataclass(frozen=True)
@@ -130,16 +136,34 @@ class Run:
     progress: Callable[[int, int], None]
     say: Callable[[str], None]
     _tasks: dict[str, Task] = field(default_factory=dict)
+    _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
-        """The task `name`, cut to the run's scale, with a part of train held back as `tune`."""
+        """The task `name`, cut to the run's scale, with a part of train held back as `tune`.
+
+        Raises:
+            UserError: there is no such task, its data are missing or malformed, or too few to hold a part back.
+        """
         if name not in self._tasks:
             from common.tasks import load_task
 
             task = load_task(name, self.data, self.data_dir)
-            task = task.hold_back(min(self.scale.tune_examples, len(task.train) // 8))
+            if len(task.train) < LEAST_TRAIN:
+                raise UserError(
+                    f"{name}: {len(task.train)} training examples are too few: expected at least {LEAST_TRAIN}, "
+                    "because a part is held back for choosing thresholds. Give more, or another task with TASKS="
+                )
+            task = task.hold_back(min(self.scale.tune_examples, len(task.train) // HELD_BACK))
             self._tasks[name] = task.at_most(self.scale.train_examples, self.scale.dev_examples)
         return self._tasks[name]
+
+    def encoder(self, name: str) -> PretrainedEncoder:
+        """The pretrained encoder `name`, loaded once."""
+        if name not in self._encoders:
+            from common.encoders.sources import load_encoder
+
+            self._encoders[name] = load_encoder(name)
+        return self._encoders[name]
 
     def data_fingerprints(self) -> dict[str, str]:
         """The content of every task asked for so far, by name."""
@@ -153,7 +177,7 @@ class Journal:
     folder: Path
 
     def begin(self, data: Mapping[str, str]) -> None:
-        """Start or go on with a run on this data (fingerprints by task); what was measured on other data is forgotten."""
+        """Start a run on this data (fingerprints by task) or go on; what was measured on other data is forgotten."""
         path, text = self.folder / "data.json", json.dumps(data, sort_keys=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             self.clear()

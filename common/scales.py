@@ -38,7 +38,7 @@ SCALES = {
     scale.name: scale
     for scale in (
         Scale("smoke", "random:tiny", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
-        Scale("mini", "minilm", 8000, 1000, 1200, 128, 2, shapes=True, quality_verdicts=True),
+        Scale("mini", "minilm", 4000, 1000, 1200, 128, 2, shapes=True, quality_verdicts=True),
         Scale("paper", None, None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
     )
 }

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.early_exit.runtime import collect_logits
-from common.encoders.sources import PretrainedEncoder, load_encoder
+from common.encoders.sources import PretrainedEncoder
 from common.replication import Run
 from common.tasks.task import Task
 from common.timing.estimates import forward_seconds, token_estimate, training_seconds
@@ -108,10 +108,10 @@ class Trial:
         """A GPU if there is one."""
         return torch.accelerator.current_accelerator() or torch.device("cpu")
 
-    @cached_property
+    @property
     def source(self) -> PretrainedEncoder:
         """The pretrained encoder."""
-        return load_encoder(self.settings.encoder)
+        return self.run.encoder(self.settings.encoder)
 
     @property
     def task(self) -> Task:

@@ -1,8 +1,8 @@
 """Generated task `entailment`: does the second sentence follow from the first?
 
-Levels: 1 which content words occur; 2 one inference (negation, a quantifier, a kind of thing); 3 who did what
-to whom, across active and passive, or a kind under negation; 4 roles together with negation, or through a
-relative clause. From level 2
+Levels: 1 which content words occur; 2 one inference (negation, a quantifier, a kind of thing); 3 a kind
+under negation, or of one of two things; 4 who did what to whom, across active and passive, with negation or
+through a relative clause. From level 2
 on the label is a parity or an order, so a linear model of the words of both sentences is at chance.
 """
 
@@ -22,9 +22,9 @@ def entailment(draw: Draw, level: int, label: int) -> Texts:
     elif level == 2:
         premise, hypothesis = draw.one((_negation, _quantifier, _kind))(draw, holds)
     elif level == 3:
-        premise, hypothesis = draw.one((_roles, _negated_kind))(draw, holds)
+        premise, hypothesis = draw.one((_negated_kind, _one_of_two))(draw, holds)
     else:
-        premise, hypothesis = draw.one((_negated_roles, _relative_clause))(draw, holds)
+        premise, hypothesis = draw.one((_roles, _negated_roles, _relative_clause))(draw, holds)
     return sentence(premise), sentence(hypothesis)
 
 
@@ -102,6 +102,19 @@ def _negated_kind(draw: Draw, holds: bool) -> tuple[str, str]:
     if negated:
         return premise, f"{subject} did not {verb.base} {with_article(inferred)}"
     return premise, f"{subject} {verb.past} {with_article(inferred)}"
+
+
+def _one_of_two(draw: Draw, holds: bool) -> tuple[str, str]:
+    """A rose was bought, but no hammer: a flower was, a tool was not."""
+    (subject,) = draw.people(1)
+    verb = draw.one(THING_VERBS)
+    (kind, members), (other_kind, other_members) = draw.two(draw.lexicon.kinds)
+    got, refused = with_article(draw.one(members)), with_article(draw.one(other_members))
+    if draw.coin():
+        premise = f"{subject} {verb.past} {got} but not {refused}"
+    else:
+        premise = f"{subject} did not {verb.base} {refused} but {verb.past} {got}"
+    return premise, f"{subject} {verb.past} {with_article(kind if holds else other_kind)}"
 
 
 def _roles(draw: Draw, holds: bool) -> tuple[str, str]:

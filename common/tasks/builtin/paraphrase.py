@@ -1,9 +1,9 @@
 """Generated task `paraphrase`: do two sentences say the same?
 
-Levels: 1 which content words occur; 2 a synonym or a word that is none; 3 who did what to whom, or an antonym
-with and without negation; 4 converses (sold to / bought from, older / younger) and synonyms under exchanged
-roles. From level 2 on the label is a matching, a parity or an order, so a linear model of the words is at
-chance.
+Levels: 1 which content words occur; 2 a synonym or a word that is none; 3 a negation together with a synonym or
+with one of two things; 4 one of two things under synonyms, who did what to whom (synonyms under exchanged
+roles, converses such as sold to / bought from or older / younger), and antonyms with and without negation.
+From level 2 on the label is a matching, a parity or an order, so a linear model of the words is at chance.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def paraphrase(draw: Draw, level: int, label: int) -> Texts:
     elif level == 2:
         first, second = draw.one((_verb_synonym, _noun_synonym))(draw, same)
     elif level == 3:
-        first, second = draw.one((_voice, _antonym))(draw, same)
+        first, second = draw.one((_denied_synonym, _one_of_two))(draw, same)
     else:
-        first, second = draw.one((_converse, _comparative, _synonym_roles))(draw, same)
+        hard = _synonym_of_two if draw.coin() else draw.one((_roles, _converse, _comparative, _antonym))
+        first, second = hard(draw, same)
     return sentence(first), sentence(second)
 
 
@@ -82,14 +83,41 @@ def _noun_synonym(draw: Draw, same: bool) -> tuple[str, str]:
     return f"{subject} {verb} the {pair[index]} {adjunct}", f"{subject} {verb} the {second} {adjunct}"
 
 
-def _voice(draw: Draw, same: bool) -> tuple[str, str]:
+def _denied_synonym(draw: Draw, same: bool) -> tuple[str, str]:
+    """The same if the verbs are synonyms and the negation agrees; otherwise exactly one of the two fails."""
     subject, object_ = draw.people(2)
-    verb = draw.one(VERBS)
-    told, retold = draw.one(((active, passive), (passive, active)))
-    first = told(subject, verb, object_)
+    negated = draw.coin()
+    mismatched_word = not same and draw.coin()
+    verb, replaced = _replaced_verb(draw, same=not mismatched_word)
+    # `never` here and `did not` there: a repeated word must not give the agreement away.
+    first = f"{subject} {'never ' if negated else ''}{verb.past} {object_}"
+    if not same and not mismatched_word:
+        negated = not negated
+    told = f"did not {replaced.base}" if negated else replaced.past
+    return first, f"{subject} {told} {object_}"
+
+
+def _one_of_two(draw: Draw, same: bool) -> tuple[str, str]:
+    """One of two things was bought, the other was not: is it the same one in both sentences?"""
+    (subject,) = draw.people(1)
+    verb = draw.one(THING_VERBS)
+    wanted, refused = draw.two(draw.lexicon.things)
+    first = f"{subject} {verb.past} the {wanted} but not the {refused}"
     if not same:
-        subject, object_ = object_, subject
-    return first, retold(subject, verb, object_)
+        wanted, refused = refused, wanted
+    return first, f"{subject} did not {verb.base} the {refused} but {verb.past} the {wanted}"
+
+
+def _synonym_of_two(draw: Draw, same: bool) -> tuple[str, str]:
+    """As `_one_of_two`, with a synonym for either thing."""
+    (subject,) = draw.people(1)
+    verb, index = draw.one(THING_VERBS), draw.one((0, 1))
+    wanted, refused = draw.two(draw.lexicon.noun_synonyms)
+    first = f"{subject} {verb.past} the {wanted[index]} but not the {refused[index]}"
+    if not same:
+        wanted, refused = refused, wanted
+    other = 1 - index
+    return first, f"{subject} did not {verb.base} the {refused[other]} but {verb.past} the {wanted[other]}"
 
 
 def _antonym(draw: Draw, same: bool) -> tuple[str, str]:
@@ -133,11 +161,11 @@ def _comparative(draw: Draw, same: bool) -> tuple[str, str]:
     return first, f"{less} was {converse} than {more}"
 
 
-def _synonym_roles(draw: Draw, same: bool) -> tuple[str, str]:
+def _roles(draw: Draw, same: bool) -> tuple[str, str]:
+    """Active and passive with a synonym for the verb; the roles are kept or exchanged."""
     subject, object_ = draw.people(2)
     verb, synonym = _replaced_verb(draw, same=True)
-    told, retold = draw.one(((active, passive), (passive, active)))
-    first = told(subject, verb, object_)
+    first = active(subject, verb, object_)
     if not same:
         subject, object_ = object_, subject
-    return first, retold(subject, synonym, object_)
+    return first, passive(subject, synonym, object_)

@@ -1,0 +1,173 @@
+"""A paper of fake steps, so that the command line and the run machinery are tested without training anything."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+import replications
+from common import regress, replication, runner
+
+SLUG = "fake_paper"
+
+PAPER = {
+    "slug": SLUG,
+    "name": "Fake Paper",
+    "citation": {"title": "T", "authors": ["A. B."], "venue": "V", "year": 2020},
+    "headline": "table1",
+    "tables": [
+        {
+            "id": "table1",
+            "label": "Table 1",
+            "caption": "C",
+            "provenance": "fulltext",
+            "metrics": [{"metric": "layers", "header": "layers"}],
+            "cells": [{"system": "S", "metric": "layers", "value": 12, "unit": "count"}],
+        }
+    ],
+    "claims": [
+        {
+            "id": "fake-claim",
+            "statement": "S",
+            "kind": "efficiency",
+            "metric": "m",
+            "op": ">=",
+            "value": 0.5,
+            "unit": "fraction",
+            "scope": "all",
+            "provenance": "fulltext",
+        }
+    ],
+}
+
+EXPERIMENTS = '''
+"""Three steps that log their names, and do what trouble.json says: `interrupt`, `hang` or `fail`."""
+import json
+import time
+from pathlib import Path
+from common.records import Measurement
+from common.replication import Step
+
+HERE = Path(__file__).parent
+
+def trained_steps(run):
+    for task in run.task_names:
+        run.task(task)
+    return [Step(name, 1.0, lambda name=name: measure(run, name)) for name in ("first", "second", "third")]
+
+def shape_steps(run):
+    return [Step("shapes", 1.0, lambda: measure(run, "shapes"))]
+
+def measure(run, name):
+    with (HERE / "calls.log").open("a") as log:
+        log.write(f"{name}\\n")
+    trouble = json.loads((HERE / "trouble.json").read_text()).get(name)
+    if trouble == "interrupt":
+        raise KeyboardInterrupt
+    if trouble == "fail":
+        raise RuntimeError("a defect")
+    if trouble == "hang":
+        (HERE / "hanging").touch()
+        time.sleep(600)
+    values = json.loads((HERE / "values.json").read_text())
+    calls = len((HERE / "calls.log").read_text().split())
+    common = {"experiment": "table1", "system": name}
+    return [
+        Measurement(metric="layers", value=values[name], unit="count", n=calls, **common),
+        Measurement(metric="time", value=time.time(), unit="ms", timed=True, **common),
+        Measurement(experiment="claims", system="fake-claim", metric="statistic", value=0.9, unit="fraction",
+                    ci_low=0.8, ci_high=1.0, timed=True),
+    ][: 3 if name == "third" else 2]
+'''
+
+MAIN = """
+import sys
+from pathlib import Path
+import pytest
+sys.path.insert(0, sys.argv[1])
+from fake_paper import FakePaper, install
+install(FakePaper(Path(sys.argv[2])), pytest.MonkeyPatch())
+from common.cli import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@dataclass(frozen=True)
+class FakePaper:
+    """A paper in a temporary folder, with results, tables and cache beside it."""
+
+    root: Path
+
+    @property
+    def slug(self) -> str:
+        return SLUG
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "replications" / SLUG
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def replication(self) -> replication.Replication:
+        return replication.Replication(SLUG, self.folder)
+
+    def run_folder(self, run: str = "smoke-builtin") -> Path:
+        return self.results / SLUG / run
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line in a process of its own, with this paper alone."""
+        return [sys.executable, "-c", MAIN, str(Path(__file__).parent), str(self.root), *arguments]
+
+    def calls(self) -> list[str]:
+        """The steps begun so far."""
+        log = self.folder / "calls.log"
+        return log.read_text().split() if log.exists() else []
+
+    def trouble(self, **steps: str) -> None:
+        """From now on the named steps do that."""
+        (self.folder / "trouble.json").write_text(json.dumps(steps))
+
+    def measures(self, **values: float) -> None:
+        """From now on the named steps measure these values; the others 1, 2, 3 and 4."""
+        known = {"first": 1, "second": 2, "third": 3, "shapes": 4}
+        (self.folder / "values.json").write_text(json.dumps({**known, **values}))
+
+    def edit_paper(self, **changes: object) -> None:
+        """Write paper.yaml with these keys changed."""
+        (self.folder / "paper.yaml").write_text(yaml.safe_dump({**PAPER, **changes}))
+
+    def journals(self) -> list[Path]:
+        """What interrupted runs left to go on from."""
+        return sorted((self.cache / "journal").glob("*"))
+
+    def everything(self) -> dict[str, bytes]:
+        """Every file under results and tables, hidden ones too."""
+        folders = (self.results, self.root / "tables")
+        return {str(p): p.read_bytes() for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def install(paper: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the modules of the command line see `paper` and its folders in place of the project's."""
+    for name in (f"replications.{SLUG}", f"replications.{SLUG}.experiments"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(replications, "__path__", [str(paper.root / "replications")])
+    for module in (replication, regress):
+        monkeypatch.setattr(module, "find_replications", lambda: (paper.replication,))
+    monkeypatch.setattr(regress, "RESULTS", paper.results)
+    monkeypatch.setattr(replication, "RESULTS", paper.results)
+    tables = paper.root / "tables"
+    monkeypatch.setattr(runner, "reproduce", functools.partial(runner.reproduce, results=paper.results, tables=tables))
+    monkeypatch.setenv("REPRODUCE_CACHE", str(paper.cache))
