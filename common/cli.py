@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough (`reproduce list | head`); the interpreter's own flush must not fail.
-        pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         print(f"reproduce: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
