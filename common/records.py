@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from common.errors import UserError
 
@@ -51,14 +51,14 @@ class Measurement(BaseModel):
     system: str
     task: str = ""
     metric: str
-    value: float
+    value: FiniteFloat
     unit: str
     setting: str = ""
-    at: float | None = None
+    at: FiniteFloat | None = None
     seed: int | None = None
     n: int | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
+    ci_low: FiniteFloat | None = None
+    ci_high: FiniteFloat | None = None
     backbone: str = ""
     timed: bool = False
     scale: str = ""

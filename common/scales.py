@@ -13,7 +13,6 @@ class Scale:
 
     Attributes:
         name: `smoke`, `mini` or `paper`.
-        encoder: pretrained encoder (see `common.encoders.sources`), or None where each paper names its own.
         train_examples: at most so many training examples per task (None: all).
         tune_examples: how many train examples are held back for choosing thresholds.
         dev_examples: at most so many dev examples (None: all).
@@ -24,7 +23,6 @@ class Scale:
     """
 
     name: str
-    encoder: str | None
     train_examples: int | None
     tune_examples: int
     dev_examples: int | None
@@ -37,9 +35,9 @@ class Scale:
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", "random:tiny", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
-        Scale("mini", "minilm", 4000, 1000, 1200, 128, 2, shapes=True, quality_verdicts=True),
-        Scale("paper", None, None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
+        Scale("smoke", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
+        Scale("mini", 3000, 1000, 1200, 128, 2, shapes=True, quality_verdicts=True),
+        Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
     )
 }
 

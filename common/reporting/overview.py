@@ -20,8 +20,6 @@ from common.reporting.markup import MISSING
 from common.reporting.runs import RunRecord, find_runs
 from common.reporting.tables import escape, markdown_table
 
-BEGIN, END = "<!-- summary:begin -->", "<!-- summary:end -->"
-
 LEGEND = """A verdict compares the 95 % interval of our measurement with the claim: **reproduced** when all of it
 lies on the claim's side, **contradicted** when all of it lies on the other, inconclusive when it straddles. It holds
 for the run that it stands under: `mini` is MiniLM on a laptop, `paper` the paper's own scale, `shapes` the paper's own
@@ -63,20 +61,49 @@ def summary_markdown(entries: Sequence[PaperRuns]) -> str:
     return "\n\n".join([LEGEND, *(_paper_summary(entry) for entry in entries)]) + "\n"
 
 
-def update_readme(readme_path: Path, text: str) -> None:
-    """Replace what stands between the summary markers of a Markdown file.
+def facts_markdown(entry: PaperRuns) -> str:
+    """Return what a paper's README takes from facts and records: deviations, errata, the claims against every run."""
+    paper = entry.paper
+    deviations = [f"{d.id}. {escape(d.what)} *{escape(d.why)}*" for d in paper.deviations]
+    errata = [f"- {escape(e.where)}: {escape(e.what)}" for e in paper.errata]
+    sections = [
+        ("Deviations", "\n".join(deviations)),
+        ("Errata: where paper and code are at odds", "\n".join(errata)),
+        ("Claims", _claims_table(entry)),
+        ("Why a verdict is what it is", "\n".join(_notes(entry))),
+    ]
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections if text) + "\n"
+
+
+def _notes(entry: PaperRuns) -> list[str]:
+    return [
+        f"- `{claim.id}`, {run.name}: {claim.verdict}; {escape(claim.note)}"
+        for run in entry.runs
+        for claim in run.claims
+        if claim.note
+    ]
+
+
+def markers(block: str) -> tuple[str, str]:
+    """The lines of a Markdown file between which the generated block `block` stands."""
+    return f"<!-- {block}:begin -->", f"<!-- {block}:end -->"
+
+
+def update_block(path: Path, block: str, text: str) -> None:
+    """Replace what stands between the markers of `block` in a Markdown file.
 
     Raises:
         UserError: the file cannot be read, or does not hold each marker once, in order.
     """
+    first, last = markers(block)
     try:
-        readme = readme_path.read_text(encoding="utf-8")
+        readme = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot read {readme_path}: {error.strerror}") from error
-    start, end = readme.find(BEGIN), readme.find(END)
-    if not 0 <= start < end or readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise UserError(f"{readme_path}: expected one line {BEGIN} and below it one line {END}; add them")
-    write_text(readme_path, f"{readme[: start + len(BEGIN)]}\n\n{text.strip()}\n\n{readme[end:]}")
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    start, end = readme.find(first), readme.find(last)
+    if not 0 <= start < end or readme.count(first) != 1 or readme.count(last) != 1:
+        raise UserError(f"{path}: expected one line {first} and below it one line {last}; add them")
+    write_text(path, f"{readme[: start + len(first)]}\n\n{text.strip()}\n\n{readme[end:]}")
 
 
 def _artefacts_text(entry: PaperRuns) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from common.paper import Paper
 from common.records import ClaimResult, write_json
 from common.reporting.figures import write_figures
-from common.reporting.overview import PaperRuns, result_text, summary_markdown, update_readme
+from common.reporting.overview import PaperRuns, facts_markdown, result_text, summary_markdown, update_block
 from common.reporting.runs import RunRecord, find_runs
 from common.reporting.tables import write_tables
 from common.reporting.verdicts import decide_claims, quality_counts
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
-    """Regenerate every paper's verdicts, figures and tables, and the summary in `readme`.
+    """Regenerate every paper's verdicts, figures, tables and README facts, and the summary in `readme`.
 
     Args:
         replications: the papers; one that was never run has its published tables alone.
         results: folder of the records, `<results>/<paper>/<run>/`.
         tables: where tables go, `<tables>/<paper>/`.
-        readme: a Markdown file with the summary markers.
+        readme: a Markdown file with the markers of the block `summary`; each paper's own README has a block `facts`.
 
     Returns:
         The files written.
@@ -37,10 +37,15 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
     Raises:
         UserError: a record or a paper.yaml is malformed, the markers are missing, or a file cannot be written.
     """
-    papers = [replication.paper for replication in replications]
-    written = [path for paper in papers for path in report_paper(paper, results, tables)]
-    entries = [PaperRuns(paper, tuple(comparable(find_runs(results, paper.slug)))) for paper in papers]
-    update_readme(readme, summary_markdown(entries))
+    written, entries = [], []
+    for replication in replications:
+        paper = replication.paper
+        written += report_paper(paper, results, tables)
+        entries.append(PaperRuns(paper, tuple(comparable(find_runs(results, paper.slug)))))
+        own = replication.folder / "README.md"
+        update_block(own, "facts", facts_markdown(entries[-1]))
+        written.append(own)
+    update_block(readme, "summary", summary_markdown(entries))
     return [*written, readme]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.early_exit.runtime import collect_logits
 from common.encoders.sources import PretrainedEncoder
+from common.errors import UserError
 from common.replication import Run
 from common.tasks.task import Task
 from common.timing.estimates import forward_seconds, token_estimate, training_seconds
@@ -48,7 +49,7 @@ SETTINGS = {
     ),
     "mini": Settings(
         encoder="minilm",
-        stage1=TrainingPlan(learning_rate=1e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
+        stage1=TrainingPlan(learning_rate=1.5e-4, epochs=1, batch_size=32, seed=0, warmup=0.1),
         stage2=TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=32, seed=0),
     ),
     "paper": Settings(
@@ -115,8 +116,17 @@ class Trial:
 
     @property
     def task(self) -> Task:
-        """The data."""
-        return self.run.task(self.task_name)
+        """The data.
+
+        Raises:
+            UserError: it is a regression; entropy, and so DeeBERT's rule, is defined for classes alone.
+        """
+        task = self.run.task(self.task_name)
+        if task.is_regression:
+            raise UserError(
+                f"DeeBERT leaves by entropy, which needs classes; {task.name} is a regression. Drop it from TASKS"
+            )
+        return task
 
     @cached_property
     def encoded(self) -> EncodedTask:

@@ -84,7 +84,10 @@ def test_batched_equals_one_by_one_equals_simulated(
     singles = [run_early_exit(network, batch_of([i]), rule) for i in ids]
     logits = collect_logits(network, [batch_of(ids)], len(ids), torch.device("cpu"))
     simulated = simulate(logits, rule)
-    for other in (Outcome(torch.cat([s.logits for s in singles]), torch.cat([s.exit_layer for s in singles])), simulated):
+    for other in (
+        Outcome(torch.cat([s.logits for s in singles]), torch.cat([s.exit_layer for s in singles])),
+        simulated,
+    ):
         assert torch.equal(batched.exit_layer, other.exit_layer)
         torch.testing.assert_close(batched.logits, other.logits)
         assert torch.equal(batched.logits.argmax(-1), other.logits.argmax(-1))

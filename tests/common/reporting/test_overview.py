@@ -12,11 +12,13 @@ import pytest
 from common.errors import UserError
 from common.paper import Paper
 from common.records import Measurement, write_measurements
-from common.reporting.overview import BEGIN, END, PaperRuns, overview, summary_markdown, update_readme
+from common.reporting.overview import PaperRuns, markers, overview, summary_markdown, update_block
 from common.reporting.report import report, verdict_lines
 from common.reporting.runs import find_runs
 
 Measure = Callable[..., Measurement]
+BEGIN, END = markers("summary")
+FACTS = "\n".join(markers("facts"))
 
 
 @pytest.fixture
@@ -34,12 +36,16 @@ def results(tmp_path: Path, measure: Measure) -> Path:
 def reported(paper: Paper, results: Path, tmp_path: Path) -> list[Path]:
     readme = tmp_path / "README.md"
     readme.write_text(f"# head\n\n{BEGIN}\nold\n{END}\n\ntail\n")
-    return report([SimpleNamespace(paper=paper)], results, tmp_path / "tables", readme)
+    folder = tmp_path / "replications" / "a-paper"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text(f"# A paper\n\n{FACTS}\n")
+    return report([SimpleNamespace(paper=paper, folder=folder)], results, tmp_path / "tables", readme)
 
 
 def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[Path], tmp_path: Path) -> None:
     assert sorted(path.relative_to(tmp_path).as_posix() for path in reported) == [
         "README.md",
+        "replications/a-paper/README.md",
         "results/a-paper/mini-files/claims.json",
         "results/a-paper/mini-files/figures/figure1.pdf",
         "results/a-paper/mini-files/figures/figure1.png",
@@ -68,7 +74,8 @@ def test_untrained_runs_stay_out_of_tables_and_summary(reported: list[Path], tmp
 
 def test_reporting_twice_changes_nothing(reported: list[Path], paper: Paper, results: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in reported}
-    again = report([SimpleNamespace(paper=paper)], results, tmp_path / "tables", tmp_path / "README.md")
+    folder = tmp_path / "replications" / "a-paper"
+    again = report([SimpleNamespace(paper=paper, folder=folder)], results, tmp_path / "tables", tmp_path / "README.md")
     assert {path: path.read_bytes() for path in again} == before
 
 
@@ -81,6 +88,14 @@ def test_the_summary_names_verdict_interval_and_run(reported: list[Path], tmp_pa
     assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.4, 0.43] |" in readme
     assert "| statement of looks (`looks`) | \N{EM DASH} | not-run |" in readme
     assert "<summary>Table 1: published and measured</summary>" in readme
+
+
+def test_a_papers_own_readme_gets_its_deviations_and_claims(reported: list[Path], paper: Paper, tmp_path: Path) -> None:
+    text = (tmp_path / "replications/a-paper/README.md").read_text()
+    for deviation in paper.deviations:
+        assert f"{deviation.id}. {deviation.what} *{deviation.why}*" in text
+    assert "| claim | published | mini-files |" in text
+    assert "smoke" not in text
 
 
 def test_verdicts_read_as_lines(reported: list[Path], results: Path) -> None:
@@ -110,7 +125,7 @@ def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path, text: str) -
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(UserError, match=r"README\.md: expected one line <!-- summary:begin -->"):
-        update_readme(readme, "new")
+        update_block(readme, "summary", "new")
     assert readme.read_text() == text
 
 

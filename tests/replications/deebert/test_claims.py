@@ -186,4 +186,4 @@ def test_a_task_that_was_not_learned_decides_nothing() -> None:
 
 def test_an_untrained_scale_decides_nothing_about_quality() -> None:
     systems = {m.system for m in claims.claim_measurements(_run("smoke"), [Invented()])}  # type: ignore[list-item]
-    assert systems == {"deebert-expected-equals-measured", "deebert-monotone-threshold"}
+    assert systems == {"deebert-monotone-threshold"}
