@@ -92,11 +92,8 @@ def is_learned(findings: Sequence[Findings]) -> bool:
 
     Where it does not, leaving at layer 1 loses nothing, and a saving at no loss would mean nothing.
     """
-    labels, metric = findings[0].labels, score_along(findings[0].trial.task.metric)
-    constants = [np.full_like(labels, c) for c in range(len(findings[0].trial.task.labels))]
-    best = max(constants, key=lambda answer: float(metric(answer, labels)))
-    above = gain(findings, lambda f: f.full, lambda f: best)
-    return percentile_interval(above.value, above.replicates, len(labels)).low > 0
+    above = gain(findings, lambda f: f.full, lambda f: f.constant)
+    return percentile_interval(above.value, above.replicates, len(findings[0].labels)).low > 0
 
 
 @dataclass(frozen=True)

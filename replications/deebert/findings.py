@@ -64,6 +64,12 @@ class Findings:
         """(N,) predictions of the truncated baseline on dev."""
         return self.logits.truncated.argmax(-1).numpy()
 
+    @cached_property
+    def constant(self) -> NDArray[np.int64]:
+        """(N,) the constant answer that scores best on dev."""
+        answers = [np.full_like(self.labels, label) for label in range(len(self.trial.task.labels))]
+        return max(answers, key=self.points)
+
     def points(self, predictions: NDArray[np.int64]) -> float:
         """Score on dev in points (0..100)."""
         return 100 * score(self.trial.task.metric, predictions, self.labels)

@@ -23,6 +23,7 @@ from common.replication import Run, Step
 from common.statistics import Interval
 from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
+from common.timing.memory import peak_memory
 from common.timing.paired import CONTROL, paired_latency
 from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
 from common.timing.threads import pinned_threads
@@ -45,6 +46,7 @@ def shape_steps(run: Run) -> list[Step]:
     for name in BACKBONES:
         seconds = 45.0 if "large" in name else 15.0
         steps.append(Step(f"{name}: imposed exits at batch 1", seconds, partial(imposed_exits, run, name)))
+    steps.append(Step("bert-base: memory", 30.0, memory))
     steps.append(Step("bert-base: exits spread over all layers", 60.0, partial(spread_exits, run)))
     return steps
 
@@ -100,6 +102,38 @@ def sizes() -> list[Measurement]:
     return measurements
 
 
+def memory() -> list[Measurement]:
+    """Peak resident memory of one batch of 32 through bert-base, without and with off-ramps, in fresh processes."""
+    measurements = []
+    for system, work in (("baseline", run_plain), ("DeeBERT", run_with_off_ramps)):
+        peak = peak_memory(work).increase
+        measurements.append(
+            Measurement(
+                experiment="sizes",
+                system=system,
+                metric="peak_memory",
+                value=float(peak),
+                unit="byte",
+                backbone="bert-base",
+                timed=True,
+                note=f"above the bare interpreter; batch 32, {TOKENS} tokens, libraries included",
+            )
+        )
+    return measurements
+
+
+def run_plain() -> None:
+    """The plain classifier on one batch."""
+    with torch.inference_mode():
+        plain_classifier("bert-base")(random_batch(32, 30_000, seed=0))
+
+
+def run_with_off_ramps() -> None:
+    """DeeBERT on one batch, nobody leaving before the last layer."""
+    layers = torch.full((32,), find_shape("bert-base").layers)
+    run_early_exit(Bench.of("bert-base").model, random_batch(32, 30_000, seed=0), ImposedLayers(layers))
+
+
 # -- The clock --------------------------------------------------------------------------------------------------------
 
 
@@ -113,10 +147,14 @@ class Bench:
     @staticmethod
     def of(name: str) -> Bench:
         """Draw the named architecture."""
-        encoder = random_encoder(name, seed=0)
-        head = PooledClassifier(encoder.hidden_size, CLASSES)
-        plain = EncoderClassifier(encoder, head).eval()
-        return Bench(plain, DeeBERT(plain, OffRamps.fresh(encoder, CLASSES, seed=0)).eval())
+        plain = plain_classifier(name)
+        return Bench(plain, DeeBERT(plain, OffRamps.fresh(plain.encoder, CLASSES, seed=0)).eval())
+
+
+def plain_classifier(name: str) -> EncoderClassifier:
+    """The named architecture with one classifier, random weights."""
+    encoder = random_encoder(name, seed=0)
+    return EncoderClassifier(encoder, PooledClassifier(encoder.hidden_size, CLASSES)).eval()
 
 
 def random_batch(size: int, vocabulary: int, seed: int) -> Batch:

@@ -51,6 +51,8 @@ class Invented:
     def full(self) -> np.ndarray:
         return np.zeros(N, dtype=np.int64) if self.unlearned else self.labels
 
+    constant = np.zeros(N, dtype=np.int64)
+
     def _wrong_on(self, count: int) -> np.ndarray:
         return np.where(np.arange(N) < count, 1 - self.labels, self.labels)
 
