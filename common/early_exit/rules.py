@@ -6,6 +6,7 @@ run (while computing). A new rule is a class with one method.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,17 +18,30 @@ from common.errors import UserError
 
 @dataclass(frozen=True)
 class ExitState:
-    """What a rule sees after layer `layer`, for the B samples that have not left yet.
+    """What a rule sees after a layer, for the B samples that have not left yet.
 
     Attributes:
-        layer: the layer just computed, from 1.
-        logits: (B, layer, C) logits of the exits 1..layer.
+        history: (B, C) logits of each of the exits 1..layer.
         rows: (B,) each sample's position in the batch that the run started with.
     """
 
-    layer: int
-    logits: Tensor
+    history: Sequence[Tensor]
     rows: Tensor
+
+    @property
+    def layer(self) -> int:
+        """The layer just computed, from 1."""
+        return len(self.history)
+
+    @property
+    def latest(self) -> Tensor:
+        """(B, C) logits of the exit at this layer."""
+        return self.history[-1]
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, layer, C) logits of the exits 1..layer, for rules that look back."""
+        return torch.stack(tuple(self.history), dim=1)
 
 
 class ExitRule(Protocol):
@@ -61,7 +75,7 @@ class EntropyBelow:
 
     def __call__(self, state: ExitState) -> Tensor:
         """Who leaves at `state.layer`."""
-        return entropy(state.logits[:, -1]) < self.threshold
+        return entropy(state.latest) < self.threshold
 
 
 @dataclass(frozen=True)

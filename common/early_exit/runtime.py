@@ -76,15 +76,16 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
         if index == model.num_layers:
             final[rows] = history[-1]
             break
-        leaving = rule(ExitState(index, torch.stack(history, dim=1), rows))
-        if not leaving.any():
+        leaving = rule(ExitState(history, rows))
+        count = int(leaving.sum())
+        if count == 0:
             continue
-        final[rows[leaving]] = history[-1][leaving]
-        exit_layer[rows[leaving]] = index
+        if count == len(rows):
+            final[rows], exit_layer[rows] = history[-1], index
+            break
+        final[rows[leaving]], exit_layer[rows[leaving]] = history[-1][leaving], index
         staying = ~leaving
         rows = rows[staying]
-        if not len(rows):
-            break
         hidden = hidden[staying]
         mask = None if mask is None else mask[staying]
         history = [logits[staying] for logits in history]
@@ -127,7 +128,7 @@ def simulate(logits: Tensor, rule: ExitRule) -> Outcome:
     exit_layer = torch.full((size,), num_layers)
     rows = torch.arange(size)
     for index in range(1, num_layers):
-        leaving = rule(ExitState(index, logits[rows, :index], rows))
+        leaving = rule(ExitState(logits[rows, :index].unbind(1), rows))
         exit_layer[rows[leaving]] = index
         rows = rows[~leaving]
     return Outcome(logits[torch.arange(size), exit_layer - 1], exit_layer)

@@ -49,7 +49,7 @@ SETTINGS = {
     ),
     "mini": Settings(
         encoder="minilm",
-        stage1=TrainingPlan(learning_rate=1.5e-4, epochs=1, batch_size=32, seed=0, warmup=0.1),
+        stage1=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
         stage2=TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=32, seed=0),
     ),
     "paper": Settings(
@@ -171,7 +171,7 @@ class Trial:
             truncated=2 + plan.epochs * epoch / 2,
             stage2=2 + forward_seconds(layers, train) + 0.004 * self.settings.stage2.epochs * len(task.train) / 32,
             logits=2 + forward_seconds(layers, 1.8 * evaluated),
-            timing=2 + 14 * scale.timing_examples * scale.timing_rounds * per_sample,
+            timing=2 + 10 * scale.timing_examples * scale.timing_rounds * per_sample,
         )
 
     def off_ramps_folder(self) -> Path:

@@ -36,21 +36,20 @@ def test_entropy_is_finite_where_a_probability_underflows() -> None:
     p = torch.softmax(logits, -1)
     assert torch.isnan(p * p.log()).any()
     assert entropy(logits).item() == 0.0
-    assert EntropyBelow(1e-9)(ExitState(1, logits[:, None], torch.arange(1))).item()
+    assert EntropyBelow(1e-9)(ExitState([logits], torch.arange(1))).item()
 
 
 def test_the_comparison_is_strict() -> None:
-    uniform = torch.zeros(1, 1, 2, dtype=torch.float64)
-    state = ExitState(1, uniform, torch.arange(1))
-    value = entropy(uniform[:, 0]).item()
+    uniform = torch.zeros(1, 2, dtype=torch.float64)
+    state = ExitState([uniform], torch.arange(1))
+    value = entropy(uniform).item()
     assert value == pytest.approx(math.log(2))
     assert not EntropyBelow(value)(state).item()
     assert EntropyBelow(math.nextafter(value, 1))(state).item()
 
 
 def test_zero_never_leaves_and_above_ln_c_always() -> None:
-    logits = 50 * torch.randn(100, 1, 3)
-    state = ExitState(1, logits, torch.arange(100))
+    state = ExitState([50 * torch.randn(100, 3)], torch.arange(100))
     assert not EntropyBelow(0.0)(state).any()
     assert EntropyBelow(math.log(3) + 1e-3)(state).all()
 
