@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from common.artifacts import ArtifactStore
 from common.encoders.layered import LayeredEncoder
@@ -95,8 +94,3 @@ def write_report(folder: Path, report: FitReport) -> None:
     """Keep how the training went beside what it made."""
     values = {"last_epoch_loss": report.last_epoch_loss, "steps": report.steps}
     write_json(folder / "training.json", {**values, "tokens_per_second": report.tokens_per_second})
-
-
-def parameters_of(module: nn.Module) -> int:
-    """How many parameters `module` has, shared ones once."""
-    return sum(p.numel() for p in module.parameters())
