@@ -84,7 +84,7 @@ def clock(trial: Trial, thresholds: Mapping[str, float]) -> Clocked:
 def clock_batched(trial: Trial, threshold: float) -> PairedThroughput:
     """Time whole passes in batches of 32, the baseline against DeeBERT with compaction at `threshold`."""
     model, plain, dev = trial.model(), trial.classifier(trial.num_layers), trial.encoded.dev
-    rows = np.random.default_rng(0).permutation(len(dev))[: 2 * trial.run.scale.timing_examples].tolist()
+    rows = np.random.default_rng(0).permutation(len(dev))[: trial.run.scale.timing_examples].tolist()
     rows.sort(key=lambda row: len(dev.input_ids[row]))
     batches = [dev.batch(rows[i : i + BATCH_SIZE]).to(trial.device) for i in range(0, len(rows), BATCH_SIZE)]
     rule = leaves_below(threshold)
