@@ -6,7 +6,7 @@ so that layers saved is known exactly and the clock is the only thing measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,16 +20,18 @@ from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.encoders.shapes import find_shape, random_encoder
 from common.records import Measurement
 from common.replication import Run, Step
-from common.statistics import Interval
+from common.statistics import Interval, percentile_interval
 from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
 from common.timing.memory import peak_memory
-from common.timing.paired import CONTROL, paired_latency
+from common.timing.paired import CONTROL, PairedTimings, paired_latency
 from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
 from common.timing.threads import pinned_threads
 from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier
+from replications.deebert.claims import Array, Decision, Replicated, saved_share
 from replications.deebert.method import DeeBERT, OffRamps
+from replications.deebert.timing import BASELINE
 
 BACKBONES = ("bert-base", "bert-large", "roberta-base", "roberta-large")
 TOKENS = 64
@@ -43,9 +45,7 @@ EXIT_SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
 def shape_steps(run: Run) -> list[Step]:
     """Sizes of all four backbones, then the clock on each."""
     steps = [Step("sizes: off-ramps in parameters and FLOPs", 1.0, sizes)]
-    for name in BACKBONES:
-        seconds = 45.0 if "large" in name else 15.0
-        steps.append(Step(f"{name}: imposed exits at batch 1", seconds, partial(imposed_exits, run, name)))
+    steps.append(Step(f"{', '.join(BACKBONES)}: imposed exits at batch 1", 120.0, partial(figure3, run)))
     steps.append(Step("bert-base: memory", 30.0, memory))
     steps.append(Step("bert-base: exits spread over all layers", 60.0, partial(spread_exits, run)))
     return steps
@@ -164,28 +164,34 @@ def random_batch(size: int, vocabulary: int, seed: int) -> Batch:
     return Batch(ids, torch.ones_like(ids), None, torch.zeros(size, dtype=torch.long), torch.arange(size))
 
 
-def imposed_exits(run: Run, name: str) -> list[Measurement]:
-    """Figure 3 at true size: leave at a given layer, compare layers saved with time saved; batch 1."""
-    bench, shape = Bench.of(name), shape_of(name)
-    samples = 4 if "large" in name else 8
-    batches = [random_batch(1, shape.vocabulary, seed) for seed in range(samples)]
-    layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
-    arms: dict[str, Callable[[int], object]] = {"baseline": lambda i: bench.plain(batches[i])}
-    for label, layer in layers.items():
-        arms[label] = early_exit_arm(bench.model, batches, ImposedLayers(torch.tensor([layer])))
-    rounds = 3
-    done = iter(range(1, 1 + rounds * samples))
-    with pinned_threads():
-        timings = paired_latency(
-            arms,
-            baseline="baseline",
-            samples=samples,
-            rounds=rounds,
-            warmup=2,
-            advance=lambda: run.progress(next(done), rounds * samples),
-        )
+@dataclass(frozen=True)
+class ImposedExits:
+    """Figure 3's experiment on one backbone: arms that all leave at one layer, timed against the plain classifier."""
 
-    def row(metric: str, value: Interval, label: str, layer: int | None, *, timed: bool) -> Measurement:
+    backbone: str
+    num_layers: int
+    layers: Mapping[str, int]
+    timings: PairedTimings
+
+    def gap(self, arm: str) -> Replicated:
+        """Layers saved minus wall time saved."""
+        expected = 1 - self.layers[arm] / self.num_layers
+
+        def statistic(seconds: Array, baseline: Array, axis: int = -1) -> Array:
+            return expected - saved_share(seconds, baseline, axis=axis)
+
+        arrays = self.timings.sample_seconds(arm), self.timings.sample_seconds(BASELINE)
+        return Replicated.of([arrays], statistic)
+
+    def measurements(self) -> list[Measurement]:
+        """Expected and measured saving of every arm, and the noise of this run."""
+        rows = [self._row("control_saving", self.timings.saving(CONTROL), CONTROL, None)]
+        for arm, layer in self.layers.items():
+            rows.append(self._row("expected_saving", Interval.exact(1 - layer / self.num_layers), arm, layer))
+            rows.append(self._row("measured_saving", self.timings.saving(arm), arm, layer))
+        return rows
+
+    def _row(self, metric: str, value: Interval, arm: str, layer: int | None) -> Measurement:
         return Measurement(
             experiment="figure3",
             system="DeeBERT",
@@ -195,18 +201,41 @@ def imposed_exits(run: Run, name: str) -> list[Measurement]:
             ci_high=value.high,
             n=value.n,
             unit="fraction",
-            backbone=name,
-            setting=label,
+            backbone=self.backbone,
+            setting=arm,
             at=layer,
-            timed=timed,
+            timed=metric != "expected_saving",
             note=f"imposed exits, {TOKENS} tokens, batch 1",
         )
 
-    measurements = [row("control_saving", timings.saving(CONTROL), CONTROL, None, timed=True)]
+
+def figure3(run: Run) -> list[Measurement]:
+    """Figure 3 at true size, and the claim that it carries: layers saved predict wall time saved."""
+    experiments = []
+    for number, name in enumerate(BACKBONES, 1):
+        experiments.append(imposed_exits(name))
+        run.progress(number, len(BACKBONES))
+    gaps = [experiment.gap(arm) for experiment in experiments for arm in experiment.layers]
+    value = max(abs(gap.value) for gap in gaps)
+    replicates = np.max([np.abs(gap.replicates) for gap in gaps], axis=0)
+    note = f"imposed exits, random weights, batch 1, {TOKENS} tokens, {', '.join(BACKBONES)}"
+    decision = Decision(percentile_interval(value, replicates, len(gaps)), note, timed=True)
+    rows = [row for experiment in experiments for row in experiment.measurements()]
+    return [*rows, decision.measurement("deebert-expected-equals-measured", "fraction", run)]
+
+
+def imposed_exits(name: str) -> ImposedExits:
+    """Leave at given layers, timed at batch 1."""
+    bench, shape = Bench.of(name), shape_of(name)
+    samples = 4 if "large" in name else 8
+    batches = [random_batch(1, shape.vocabulary, seed) for seed in range(samples)]
+    layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
+    arms: dict[str, Callable[[int], object]] = {BASELINE: lambda i: bench.plain(batches[i])}
     for label, layer in layers.items():
-        measurements.append(row("expected_saving", Interval.exact(1 - layer / shape.layers), label, layer, timed=False))
-        measurements.append(row("measured_saving", timings.saving(label), label, layer, timed=True))
-    return measurements
+        arms[label] = early_exit_arm(bench.model, batches, ImposedLayers(torch.tensor([layer])))
+    with pinned_threads():
+        timings = paired_latency(arms, baseline=BASELINE, samples=samples, rounds=3, warmup=2)
+    return ImposedExits(name, shape.layers, layers, timings)
 
 
 def spread_exits(run: Run) -> list[Measurement]:
@@ -226,13 +255,11 @@ def spread_exits(run: Run) -> list[Measurement]:
             return bench.plain(batches[i])
 
         with pinned_threads():
-            timings = paired_latency(
-                {"baseline": full, "DeeBERT": early}, baseline="baseline", samples=passes, rounds=2
-            )
+            timings = paired_latency({BASELINE: full, "DeeBERT": early}, baseline=BASELINE, samples=passes, rounds=2)
             rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
         measurements += _speed_rows(size, timings.speedup("DeeBERT"), layer_ratio)
         ideal = ceiling_seconds(size * shape.layers * layer_flops(shape, TOKENS), rate)
-        share = Interval.exact(float(ideal / np.median(timings.sample_seconds("baseline"))))
+        share = Interval.exact(float(ideal / np.median(timings.sample_seconds(BASELINE))))
         measurements.append(_runtime_row("baseline", "share_of_matmul_ceiling", share, size))
         run.progress(size, 33)
     return measurements

@@ -1,0 +1,89 @@
+"""The shapes run: sizes against transformers' own modules, the clocked parts on a small encoder."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from common.encoders.shapes import find_shape, random_encoder
+from common.records import Measurement
+from common.timing.flops import EncoderShape
+from common.training.classifier import EncoderClassifier, PooledClassifier
+from replications.deebert import shapes
+from replications.deebert.method import DeeBERT, OffRamps
+
+RUN: Any = SimpleNamespace(progress=lambda done, total: None, seeds=(0,))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything of the tiny shape, whichever backbone is asked for."""
+    plain = EncoderClassifier(random_encoder("tiny"), PooledClassifier(find_shape("tiny").hidden, 2)).eval()
+    bench = shapes.Bench(plain, DeeBERT(plain, OffRamps.fresh(plain.encoder, 2, seed=0)).eval())
+    monkeypatch.setattr(shapes.Bench, "of", staticmethod(lambda name: bench))
+    monkeypatch.setattr(shapes, "shape_of", lambda name: EncoderShape.from_config(find_shape("tiny").config()))
+
+
+def test_sizes_are_those_of_the_modules() -> None:
+    rows = {(m.backbone, m.metric): m.value for m in shapes.sizes() if m.experiment == "sizes"}
+    for name in shapes.BACKBONES:
+        encoder = random_encoder(name, device="meta")
+        head = PooledClassifier(encoder.hidden_size, 2)
+        one = sum(p.numel() for p in head.parameters())
+        # transformers' encoder carries a pooler of its own; the plain classifier has one, in its head.
+        own_pooler = sum(p.numel() for p in encoder.model.pooler.parameters())
+        plain = sum(p.numel() for p in encoder.parameters()) - own_pooler + one
+        assert rows[name, "parameters"] == plain
+        assert rows[name, "off_ramp_parameters"] == (encoder.num_layers - 1) * one
+
+
+def test_bert_base_has_the_known_sizes() -> None:
+    rows = {m.metric: m.value for m in shapes.sizes() if m.backbone == "bert-base" and m.experiment == "sizes"}
+    assert rows["parameters"] == 109_482_240 + 2 * 768 + 2
+    assert rows["layer_parameters"] == 7_087_872
+    assert rows["off_ramp_flops_share"] < 0.002
+
+
+def test_figure_5_ends_at_the_full_model_plus_its_off_ramps() -> None:
+    rows = [m for m in shapes.sizes() if m.experiment == "figure5" and m.backbone == "bert-large"]
+    cost = [m.value for m in rows if m.metric == "cumulative_flops_share"]
+    ramps = [m.value for m in rows if m.metric == "off_ramp_flops_share"]
+    assert len(cost) == len(ramps) == 24
+    assert cost == sorted(cost)
+    assert cost[-1] == pytest.approx(1 + ramps[-1])
+
+
+def test_figure_3_yields_both_savings_the_control_and_the_claim(small: None) -> None:
+    rows = shapes.figure3(RUN)
+    for backbone in shapes.BACKBONES:
+        mine = [m for m in rows if m.backbone == backbone]
+        expected = {m.at: m.value for m in mine if m.metric == "expected_saving"}
+        measured = {m.at: m for m in mine if m.metric == "measured_saving"}
+        assert expected.keys() == measured.keys()
+        assert expected[4.0] == 0.0
+        assert expected[1.0] == 0.75
+        assert all(m.timed for m in measured.values())
+        assert any(m.metric == "control_saving" for m in mine)
+    (claim,) = (m for m in rows if m.experiment == "claims")
+    gaps = [abs(m.value - e.value) for m in rows for e in rows if _pair(m, e)]
+    assert claim.value == pytest.approx(max(gaps))
+    assert claim.ci_low is not None
+
+
+def _pair(measured: Measurement, expected: Measurement) -> bool:
+    same = (measured.backbone, measured.at) == (expected.backbone, expected.at)
+    return same and measured.metric == "measured_saving" and expected.metric == "expected_saving"
+
+
+def test_spread_exits_report_speed_ceiling_and_layer_ratio(small: None) -> None:
+    rows = shapes.spread_exits(RUN)
+    assert {m.setting for m in rows} == {"batch 1", "batch 32"}
+    assert {m.metric for m in rows} == {"speedup", "share_of_layer_ratio", "share_of_matmul_ceiling"}
+    assert all(m.value > 0 for m in rows)
+
+
+def test_every_backbone_has_its_steps() -> None:
+    names = [step.name for step in shapes.shape_steps(RUN)]
+    assert all(any(backbone in name for name in names) for backbone in shapes.BACKBONES)
+    assert torch.tensor([step.seconds for step in shapes.shape_steps(RUN)]).sum() < 300
