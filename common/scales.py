@@ -36,7 +36,7 @@ SCALES = {
     scale.name: scale
     for scale in (
         Scale("smoke", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
-        Scale("mini", 2500, 800, 1000, 96, 2, shapes=True, quality_verdicts=True),
+        Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True),
         Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
     )
 }

@@ -50,7 +50,7 @@ SETTINGS = {
     "mini": Settings(
         encoder="minilm",
         stage1=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
-        stage2=TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=32, seed=0),
+        stage2=TrainingPlan(learning_rate=3e-3, epochs=30, batch_size=32, seed=0),
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
