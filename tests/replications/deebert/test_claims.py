@@ -30,6 +30,7 @@ class Invented:
     truncated_lost: int = 0
     gap: float = 0.0
     stage1_differs: bool = False
+    equal_layer: int = LAYERS // 2
 
     @property
     def trial(self) -> Any:
@@ -37,6 +38,7 @@ class Invented:
             task_name=self.name,
             seed=self.seed,
             num_layers=LAYERS,
+            truncated_layers=LAYERS // 2,
             task=SimpleNamespace(metric="accuracy", labels=("a", "b")),
             source=SimpleNamespace(backbone="x"),
         )
@@ -70,7 +72,7 @@ class Invented:
 
     def outcome(self, threshold: float) -> Outcome:
         """Every sample leaves at one layer, the lower the higher the threshold."""
-        layer = max(1, LAYERS - SWEEP.index(threshold)) if threshold in SWEEP else LAYERS
+        layer = max(1, LAYERS - SWEEP.index(threshold)) if threshold in SWEEP else self.equal_layer
         return Outcome(torch.zeros(N, 2), torch.full((N,), layer))
 
     @property
@@ -136,6 +138,12 @@ def test_beating_the_static_baseline_is_the_smaller_of_the_two_tasks_of_the_pape
     assert decision is not None
     assert decision.interval.value == pytest.approx(1.0)
     assert claims.beats_static(by_task(Invented("rte"))) is None
+
+
+def test_beating_the_static_baseline_wants_an_equal_saving() -> None:
+    """Better at a third of the saving is no comparison at about equal saving."""
+    slow = Invented("sst-2", truncated_lost=100, equal_layer=LAYERS - 2)
+    assert claims.beats_static(by_task(slow)) is None
 
 
 def test_expected_against_measured_is_the_largest_gap() -> None:
