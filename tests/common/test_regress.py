@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from fake_paper import FakePaper
 from hypothesis import given
@@ -68,10 +66,6 @@ def test_every_bar_of_a_histogram_is_guarded() -> None:
     now = [measurement(share, "fraction", at=layer) for layer, share in enumerate([0.3, 0.5, 0.2])]
     assert len(moved(before, now)) == 2
     assert moved(before, before[:2]) == ["table1 / S / score / no. 3: was 0.2, now absent"]
-
-
-def test_nan_is_no_small_move() -> None:
-    assert len(moved([measurement(1.0)], [measurement(math.nan)])) == 1
 
 
 # -- The command ------------------------------------------------------------------------------------------------------
