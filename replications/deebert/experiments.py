@@ -141,8 +141,8 @@ def _latencies(f: Findings, row: Rows, system: str, arm: str, **at: object) -> I
 
 def _timed(f: Findings, arm: str) -> dict[str, object]:
     """What a saving of wall time must say of itself."""
-    plain = f.clocked.timings.distinguishable(arm)
-    return {"timed": True, "note": "" if plain else "not distinguishable from the baseline (A/A control)"}
+    clear = f.clocked.timings.distinguishable(arm)
+    return {"timed": True, "note": "" if clear else "not distinguishable from the baseline (A/A control)"}
 
 
 def figure2(f: Findings, row: Rows) -> Iterator[Measurement]:
