@@ -59,11 +59,13 @@ def nearest_saving(points: Sequence[OperatingPoint], layer_saving: float) -> Ope
 
 
 def entropy_thresholds(classes: int, count: int = 200) -> list[float]:
-    """`count` + 1 thresholds that cover entropy's range [0, ln C]: from never leaving to leaving at layer 1.
+    """About `count` thresholds that cover entropy's range [0, ln C]: from never leaving to leaving at layer 1.
 
-    Half of them are spaced evenly, half by powers towards 0, where confident models have most of their mass.
+    Half of them are spaced evenly; the rest crowd by powers towards 0, where confident models have most of their
+    mass, and towards ln C, where exits that learned little have theirs.
     """
     top = math.log(classes)
     even = [top * i / (count // 2) for i in range(1, count // 2 + 1)]
-    near_zero = [top * 10 ** (-6 * i / (count // 2)) for i in range(1, count // 2)]
-    return sorted({0.0, *even, *near_zero, 1.001 * top})
+    powers = [10 ** (-6 * i / (count // 4)) for i in range(1, count // 4)]
+    near_zero, near_top = [top * p for p in powers], [top * (1 - p) for p in powers]
+    return sorted({0.0, *even, *near_zero, *near_top, 1.001 * top})

@@ -2,7 +2,8 @@
 
 Points of one line share its panel and its label. Where x is a metric of its own, the two numbers of a point are
 those of the same system, setting, operating point and seed. Points that differ in the seed alone are pooled:
-their mean, with the standard deviation as spread; a single seed's spread is its 95 % interval.
+their mean, with the standard deviation as spread; a single seed's spread is its 95 % interval. In a figure that
+names its settings, the setting is the operating point: each seed may have tuned a threshold of its own for it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def measured_series(figure: Figure, measurements: Iterable[Measurement], run: st
     metrics = (figure.x.metric, figure.y.metric)
     for m in measurements:
         if m.experiment == figure.source and m.metric in metrics and m.setting in (figure.settings or [m.setting]):
-            found = values[m.task, m.system, m.setting, m.backbone, m.at][m.seed]
+            found = values[m.task, m.system, m.setting, m.backbone, _operating_point(figure, m.at)][m.seed]
             if m.metric in found:
                 where = " / ".join(part for part in (m.system, m.setting, m.task, m.metric) if part)
                 raise UserError(
@@ -73,7 +74,7 @@ def published_series(figure: Figure, numbers: Sequence[PublishedNumbers]) -> lis
     for source in numbers:
         found: dict[PointKey, dict[str, float]] = defaultdict(dict)
         for cell in source.cells:
-            key = (cell.task, cell.system, cell.setting, cell.backbone, cell.at)
+            key = (cell.task, cell.system, cell.setting, cell.backbone, _operating_point(figure, cell.at))
             for axis in (figure.x, figure.y):
                 shown = axis.shown(cell)
                 if shown is not None:
@@ -87,6 +88,10 @@ def published_series(figure: Figure, numbers: Sequence[PublishedNumbers]) -> lis
         Series(panel, label, tuple(sorted(points, key=lambda p: p.x)), published=True)
         for (panel, label), points in lines.items()
     ]
+
+
+def _operating_point(figure: Figure, at: float | None) -> float | None:
+    return None if figure.settings and figure.x.metric != AT else at
 
 
 def _place(figure: Figure, key: PointKey) -> tuple[str, str]:

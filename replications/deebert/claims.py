@@ -87,12 +87,12 @@ class Decision:
         )
 
 
-def is_learned(findings: Sequence[Findings]) -> bool:
-    """Whether the baseline beats every constant answer (its 95 % interval does).
+def is_learned(findings: Sequence[Findings], answers: Callable[[Findings], Array] = lambda f: f.full) -> bool:
+    """Whether the baseline (or whoever gave `answers`) beats every constant answer (its 95 % interval does).
 
     Where it does not, leaving at layer 1 loses nothing, and a saving at no loss would mean nothing.
     """
-    above = gain(findings, lambda f: f.full, lambda f: f.constant)
+    above = gain(findings, answers, lambda f: f.constant)
     return percentile_interval(above.value, above.replicates, len(findings[0].labels)).low > 0
 
 
@@ -171,12 +171,15 @@ def _seconds(f: Findings, arm: str) -> Array:
 def beats_static(by_task: dict[str, list[Findings]]) -> Decision | None:
     """Points that DeeBERT scores above the truncated encoder when it saves as many layers; minimum over the tasks.
 
-    A task where no threshold saves about as much (all but the last exits answer a constant, say) is no comparison.
+    A task where no threshold saves about as much (all but the last exits answer a constant, say) is no comparison,
+    nor is one that the truncated encoder did not learn.
     """
     rows = {
         task: gain(fs, lambda f: f.predictions(f.thresholds[EQUAL_SAVING]), lambda f: f.truncated)
         for task, fs in by_task.items()
-        if task in STATIC_COMPARISON and all(map(saves_as_much_as_truncated, fs))
+        if task in STATIC_COMPARISON
+        and all(map(saves_as_much_as_truncated, fs))
+        and is_learned(fs, lambda f: f.truncated)
     }
     if not rows:
         return None

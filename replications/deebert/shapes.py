@@ -227,7 +227,7 @@ def figure3(run: Run) -> list[Measurement]:
 def imposed_exits(name: str) -> ImposedExits:
     """Leave at given layers, timed at batch 1."""
     bench, shape = Bench.of(name), shape_of(name)
-    samples = 4 if "large" in name else 8
+    samples = 6 if "large" in name else 8
     batches = [random_batch(1, shape.vocabulary, seed) for seed in range(samples)]
     layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
     arms: dict[str, Callable[[int], object]] = {BASELINE: lambda i: bench.plain(batches[i])}

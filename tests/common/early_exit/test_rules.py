@@ -66,6 +66,7 @@ def test_the_grid_spans_never_to_always() -> None:
     assert grid[-1] > math.log(3)
     assert grid == sorted(set(grid))
     assert len(grid) >= 200
+    assert sum(math.log(3) - 0.01 < s < math.log(3) for s in grid) > 10
 
 
 def test_a_sweep_never_slows_down_as_the_threshold_rises() -> None:

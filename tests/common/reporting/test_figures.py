@@ -63,6 +63,13 @@ def test_a_figure_may_show_some_settings_alone(paper: Paper, measure: Measure) -
     assert series.points == (Point(20.0, 90.0),)
 
 
+def test_a_named_setting_is_one_point_though_each_seed_tuned_its_own_threshold(paper: Paper, measure: Measure) -> None:
+    chosen = paper.figures[0].model_copy(update={"settings": ("t_1", "t_2")})
+    tuned = [m.model_copy(update={"at": 0.1 * (m.seed or 0)}) for m in trade_off(measure, seeds=3)]
+    (series,) = measured_series(chosen, tuned, "r")
+    assert [point.x for point in series.points] == [pytest.approx(20.0), 50.0]
+
+
 def test_two_numbers_for_one_point_are_refused(paper: Paper, measure: Measure) -> None:
     with pytest.raises(UserError, match=r"run r: table1 has two numbers for fast / sst-2 / score"):
         measured_series(paper.figures[0], [measure("score", 1.0), measure("score", 2.0)], "r")

@@ -146,6 +146,10 @@ def test_beating_the_static_baseline_wants_an_equal_saving() -> None:
     assert claims.beats_static(by_task(slow)) is None
 
 
+def test_beating_an_untaught_static_baseline_counts_for_nothing() -> None:
+    assert claims.beats_static(by_task(Invented("sst-2", truncated_lost=N // 2))) is None
+
+
 def test_expected_against_measured_is_the_largest_gap() -> None:
     decision = claims.expected_equals_measured(by_task(Invented(gap=0.0), Invented("mrpc", gap=0.07)))
     assert decision.interval.value == pytest.approx(0.07)
