@@ -113,9 +113,10 @@ class Column(Quantity):
 
 
 class Axis(Quantity):
-    """A metric, or `at` for the operating point, as an axis; `label` includes the unit."""
+    """A metric, or `at` for the operating point, as an axis; `label` includes the unit, `log` spaces it by powers."""
 
     label: str
+    log: bool = False
 
 
 class PublishedNumbers(Facts):

@@ -91,6 +91,12 @@ class LayeredEncoder(nn.Module):
             return cast(nn.Module, self.model.encoder.albert_layer_groups[0])
         return cast(nn.Module, self.model.encoder.layer[i - 1])
 
+    @property
+    def word_embeddings(self) -> Tensor:
+        """(vocabulary, E) the table that token ids are looked up in, detached."""
+        table: Tensor = self.model.embeddings.word_embeddings.weight
+        return table.detach()
+
     def embed(
         self,
         input_ids: Tensor,

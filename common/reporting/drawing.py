@@ -76,8 +76,12 @@ def draw_panel(ax: Axes, figure: Figure, series: Sequence[Series], labels: Seque
             _draw_points(ax, one, look, joined=figure.kind == "line")
     if figure.diagonal:
         ax.axline((0, 0), slope=1, color="#888888", linestyle="--", linewidth=1, label="x = y", zorder=0)
-    if figure.x.metric == AT and all(p.x == round(p.x) for one in series for p in one.points):
+    if figure.x.metric == AT and not figure.x.log and all(p.x == round(p.x) for one in series for p in one.points):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if figure.x.log:
+        ax.set_xscale("log")
+    if figure.y.log:
+        ax.set_yscale("log")
     ax.set_xlabel(figure.x.label)
     ax.set_ylabel(figure.y.label)
 

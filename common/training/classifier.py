@@ -5,6 +5,7 @@ Fine-tuned models are artifacts: the same encoder, task and plan are trained onc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.encoders.layered import LayeredEncoder
-from common.training.batches import Batch
+from common.training.batches import Batch, EncodedSplit
 
 
 class PooledClassifier(nn.Module):
@@ -82,3 +83,20 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def predictions(logits: Tensor, *, regression: bool) -> Tensor:
     """(N,) class indices, or the regression's values, from (N, C) logits."""
     return logits.squeeze(-1) if regression else logits.argmax(-1)
+
+
+@torch.inference_mode()
+def classifier_logits(
+    model: Callable[[Batch], Tensor],
+    split: EncodedSplit,
+    device: torch.device,
+    advance: Callable[[int], object] = lambda done: None,
+) -> Tensor:
+    """(N, C) logits for every example of `split`, in its order; `advance` is told how many are done."""
+    logits, rows, done = [], [], 0
+    for batch in split.by_length(64):
+        logits.append(model(batch.to(device)).cpu())
+        rows.append(batch.rows)
+        done += len(batch.rows)
+        advance(done)
+    return torch.cat(logits)[torch.cat(rows).argsort()]

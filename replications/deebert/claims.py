@@ -7,22 +7,19 @@ whole calculation on every bootstrap replicate. Tasks are independent of each ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.claims import Array, Decision, Replicated
 from common.records import Measurement
 from common.replication import Run
-from common.statistics import Interval, percentile_interval, replicates_over_seeds_and_examples, spearman
+from common.statistics import Interval, percentile_interval, spearman
 from common.tasks.vectorised import score_along
 from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Findings, sweep_arm
 from replications.deebert.timing import BASELINE
 
-Array = NDArray[Any]
 Decider = Callable[[dict[str, "list[Findings]"]], "Decision | None"]
-RESAMPLES = 4000
 
 STATIC_COMPARISON = frozenset({"sst-2", "qqp", "qqp-sample", "sentiment", "paraphrase"})
 """Where the paper compares with DistilBERT: SST-2 and QQP, and their builtin counterparts."""
@@ -63,30 +60,6 @@ def without_unlearned(decide: Decider, by_task: dict[str, list[Findings]]) -> De
     return replace(decision, note=f"{decision.note}; left out, as the baseline did not learn it: {left_out}")
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A claim's statistic, and what a reader must know of how it was got."""
-
-    interval: Interval
-    note: str
-    timed: bool
-
-    def measurement(self, claim: str, unit: str, run: Run) -> Measurement:
-        """As a record."""
-        return Measurement(
-            experiment="claims",
-            system=claim,
-            metric="statistic",
-            value=self.interval.value,
-            unit=unit,
-            n=self.interval.n,
-            ci_low=self.interval.low,
-            ci_high=self.interval.high,
-            timed=self.timed,
-            note=f"{self.note}; {len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}",
-        )
-
-
 def is_learned(findings: Sequence[Findings], answers: Callable[[Findings], Array] = lambda f: f.full) -> bool:
     """Whether the baseline (or whoever gave `answers`) beats every constant answer (its 95 % interval does).
 
@@ -94,20 +67,6 @@ def is_learned(findings: Sequence[Findings], answers: Callable[[Findings], Array
     """
     above = gain(findings, answers, lambda f: f.constant)
     return percentile_interval(above.value, above.replicates, len(findings[0].labels)).low > 0
-
-
-@dataclass(frozen=True)
-class Replicated:
-    """A quantity of one task: its value, and the same on every bootstrap replicate (R,)."""
-
-    value: float
-    replicates: Array
-
-    @staticmethod
-    def of(arrays: Sequence[Sequence[Array]], statistic: Callable[..., Array]) -> Replicated:
-        """Mean over seeds of `statistic`; `arrays` holds each seed's arrays over the same examples."""
-        value = float(np.mean([statistic(*seed, axis=-1) for seed in arrays]))
-        return Replicated(value, replicates_over_seeds_and_examples(arrays, statistic, resamples=RESAMPLES))
 
 
 # -- Savings at little loss -------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ train; the paper chose them on the dev set, which is shown beside as `dev-tuned`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from common.records import Measurement
 from common.replication import Run, Step
+from common.rows import Rows
 from common.statistics import Interval, bootstrap_statistic
 from common.tasks.vectorised import score_along
 from common.timing.paired import CONTROL
@@ -65,38 +65,11 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     yield step("every exit's logits", cost.logits, trial.logits)
 
     def measure() -> list[Measurement]:
-        row = Rows(findings)
+        row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
         experiments = (table1, figure2, figure3, figure4, figure6, difficulty)
         return [m for experiment in experiments for m in experiment(findings, row)]
 
     yield Step(f"{label}: timing, tables and figures", cost.timing, measure)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Makes measurements that share a trial's task, seed and backbone."""
-
-    findings: Findings
-
-    def __call__(
-        self, experiment: str, system: str, metric: str, value: float | Interval, unit: str, **more: object
-    ) -> Measurement:
-        """One measurement; an `Interval` fills value, interval and n."""
-        trial = self.findings.trial
-        if isinstance(value, Interval):
-            more = {"ci_low": value.low, "ci_high": value.high, "n": value.n, **more}
-            value = value.value
-        return Measurement(
-            experiment=experiment,
-            system=system,
-            task=trial.task_name,
-            metric=metric,
-            value=value,
-            unit=unit,
-            seed=trial.seed,
-            backbone=trial.source.backbone,
-            **{"n": len(self.findings.labels), **more},  # type: ignore[arg-type]
-        )
 
 
 # -- One function per table or figure ---------------------------------------------------------------------------------

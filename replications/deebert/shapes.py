@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.claims import Array, Decision, Replicated
 from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import early_exit_arm, run_early_exit
@@ -29,7 +30,7 @@ from common.timing.parameters import classifier_parameters, layer_parameters, li
 from common.timing.threads import pinned_threads
 from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier
-from replications.deebert.claims import Array, Decision, Replicated, saved_share
+from replications.deebert.claims import saved_share
 from replications.deebert.method import DeeBERT, OffRamps
 from replications.deebert.timing import BASELINE
 

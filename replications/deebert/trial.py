@@ -23,8 +23,7 @@ from common.tasks.task import Task
 from common.timing.estimates import forward_seconds, token_estimate, training_seconds
 from common.timing.flops import EncoderShape
 from common.timing.parameters import layer_parameters
-from common.training.batches import EncodedSplit
-from common.training.classifier import EncoderClassifier
+from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import EncodedTask, FineTuner, encode_task, write_report
 from common.training.loop import TrainingPlan, fit
 from replications.deebert.method import DeeBERT, FrozenBatches, OffRamps, frozen_states, off_ramp_loss
@@ -216,12 +215,3 @@ class Trial:
         recipe = {"kind": "logits", "off_ramps": off_ramps.name, "truncated": truncated.name}
         tensors = load_file(self.run.store.get(name, recipe, make, self.run.say) / "logits.safetensors")
         return Logits(**tensors)
-
-
-@torch.inference_mode()
-def classifier_logits(model: EncoderClassifier, split: EncodedSplit, device: torch.device) -> Tensor:
-    """(N, C) logits for every example of `split`, in its order."""
-    batches = list(split.by_length(64))
-    logits = torch.cat([model(batch.to(device)).cpu() for batch in batches])
-    rows = torch.cat([batch.rows for batch in batches])
-    return logits[rows.argsort()]
