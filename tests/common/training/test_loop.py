@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.training.loop import TrainingPlan, deferred_interrupt, fit, linear_schedule
+from common.training.loop import TrainingPlan, deferred_interrupt, fit, fused_adamw, linear_schedule
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,74 @@ def test_frozen_parameters_are_left_alone(tmp_path: Path) -> None:
     frozen.requires_grad_(False)
     fit(module, Source(), loss, PLAN, checkpoint=tmp_path / "c", progress=quiet)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(frozen), strict=True))
+
+
+def plain_sgd(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
+    return torch.optim.SGD(module.parameters(), lr=plan.learning_rate, momentum=0.9)
+
+
+STEEP = replace(PLAN, learning_rate=1e-3)
+
+
+def steep_loss(module: nn.Module, batch: Points) -> Tensor:
+    return 100 * loss(module, batch)
+
+
+@pytest.mark.parametrize("limit", [None, 0.5])
+def test_another_optimiser_is_driven_by_the_schedule_and_clipped_only_if_asked(
+    tmp_path: Path, limit: float | None
+) -> None:
+    """Plain gradient descent, unlike Adam, shows how long a gradient was."""
+    ours, theirs = network(), network()
+    plan = replace(STEEP, max_gradient_norm=limit)
+    fit(ours, Source(), steep_loss, plan, checkpoint=tmp_path / "c", progress=quiet, make_optimizer=plain_sgd)
+    optimizer = plain_sgd(theirs, plan)
+    torch.manual_seed(1)
+    norms = []
+    for step, batch in enumerate(b for epoch in range(4) for b in Source().epoch(epoch)):
+        optimizer.param_groups[0]["lr"] = plan.learning_rate * (step / 5 if step < 5 else (20 - step) / 15)
+        optimizer.zero_grad()
+        steep_loss(theirs, batch).backward()
+        norms.append(nn.utils.get_total_norm([p.grad for p in theirs.parameters() if p.grad is not None]))
+        if limit is not None:
+            nn.utils.clip_grad_norm_(theirs.parameters(), limit)
+        optimizer.step()
+    assert min(norms) > 0.5, "clipping would show"
+    for a, b in zip(weights(ours), weights(theirs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_another_optimiser_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        if done == 9:
+            raise RuntimeError("killed")
+
+    whole, cut, resumed = network(), network(), network()
+    checkpoint = tmp_path / "cut"
+    fit(whole, Source(), loss, STEEP, checkpoint=tmp_path / "whole", progress=quiet, make_optimizer=plain_sgd)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(
+            cut,
+            Source(),
+            loss,
+            STEEP,
+            checkpoint=checkpoint,
+            progress=kill,
+            make_optimizer=plain_sgd,
+            checkpoint_every_s=0,
+        )
+    report = fit(resumed, Source(), loss, STEEP, checkpoint=checkpoint, progress=quiet, make_optimizer=plain_sgd)
+    assert report.steps == 12
+    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_usual_optimiser_leaves_frozen_parameters_out_and_takes_the_plan() -> None:
+    module = network()
+    module[0].requires_grad_(False)
+    (group,) = fused_adamw(module, replace(PLAN, adam_epsilon=1e-3)).param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in module[3].parameters()]
+    assert (group["lr"], group["eps"], group["weight_decay"]) == (0.05, 1e-3, 0.01)
 
 
 def test_the_schedule_rises_then_falls_to_zero() -> None:

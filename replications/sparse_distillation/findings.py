@@ -1,0 +1,154 @@
+"""What the tables, figures and claims are made of, for one task and one seed: predictions of every system on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.statistics import Interval, bootstrap_statistic
+from common.tasks.task import Example
+from replications.sparse_distillation.bags import BagSplit
+from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.ngrams import Bags, Vocabulary
+from replications.sparse_distillation.students import CNN, BiLSTM
+from replications.sparse_distillation.trial import FT, KD, SYSTEMS, Trial, dan_logits
+from replications.sparse_distillation.words import split_texts
+
+Predictions = NDArray[np.int64]
+
+TEACHER, SMALL, LSTM_STUDENT, CNN_STUDENT = "teacher", "small Transformer", "LSTM (KD)", "CNN (KD)"
+STUDENT = "DAN (KD+FT)"
+"""The system that the paper calls its own where it names one."""
+
+LONGEST = 4
+
+
+@dataclass
+class Findings:
+    """Predictions of one trial's systems, each made when first asked for."""
+
+    trial: Trial
+
+    @cached_property
+    def labels(self) -> Predictions:
+        """(N,) of dev."""
+        return self.split.targets.numpy()
+
+    @cached_property
+    def split(self) -> BagSplit:
+        """Dev as bags."""
+        return self.trial.dev()
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """(N,) on dev, of every system of Table 2, the slowest first."""
+        lesson = self.trial.lesson
+        found = {
+            TEACHER: lesson.teacher_logits.dev.argmax(-1).numpy(),
+            SMALL: lesson.answers_of(lesson.small_layers).argmax(-1).numpy(),
+            LSTM_STUDENT: self.trial.token_answers(self.lstm()),
+            CNN_STUDENT: self.trial.token_answers(self.cnn()),
+        }
+        return found | {system: self.trial.answers(stages) for system, stages in SYSTEMS.items()}
+
+    def lstm(self) -> nn.Module:
+        """The distilled Bi-LSTM."""
+        hidden = self.trial.lesson.settings.lstm
+        return self.trial.token_student(f"lstm-{hidden}", partial(build_lstm, hidden))
+
+    def cnn(self) -> nn.Module:
+        """The distilled CNN."""
+        return self.trial.token_student("cnn", CNN)
+
+    @cached_property
+    def constant(self) -> Predictions:
+        """(N,) the constant answer that scores best on dev."""
+        return np.full_like(self.labels, np.bincount(self.labels).argmax())
+
+    @cached_property
+    def student_logits(self) -> Tensor:
+        """(N, C) of the student on dev."""
+        return dan_logits(self._student, self.split)
+
+    # -- Post-hoc pruning (Section 5.3): n-grams are disabled, the mean runs over those that remain --------------------
+
+    def pruned(self, keep: NDArray[np.bool_]) -> Predictions:
+        """(N,) predictions of the student when only the n-grams in `keep` (|V|,) are looked up."""
+        second = None if self.split.second is None else restricted(self.split.second, keep)
+        split = BagSplit(restricted(self.split.first, keep), second, self.split.targets)
+        return dan_logits(self._student, split).argmax(-1).numpy()
+
+    @cached_property
+    def _student(self) -> DAN:
+        return self.trial.model((KD, FT))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """V."""
+        return self.trial.vocabulary(self.trial.design)
+
+    def most_frequent(self, share: float, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(|V|,) the given share of V with the highest counts; ties by id."""
+        keep = np.zeros(len(counts), dtype=bool)
+        keep[np.argsort(-counts, kind="stable")[: max(1, round(share * len(counts)))]] = True
+        return keep
+
+    @cached_property
+    def train_counts(self) -> NDArray[np.int64]:
+        """(|V|,) how often each n-gram occurs in D_train."""
+        return np.bincount(self.train_ids, minlength=len(self.vocabulary))
+
+    @cached_property
+    def train_ids(self) -> NDArray[np.int64]:
+        """Ids of all known n-grams of D_train, one text after the other."""
+        texts = [t for e in self.trial.lesson.task.train for t in (e.text_a, e.text_b) if t is not None]
+        return self.vocabulary.bags(texts).ids
+
+    # -- Coverage (Figure 6) ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def coverage(self) -> NDArray[np.float64]:
+        """(N,) share of each dev example's n-grams that are in V; 0 for a text without any."""
+        known, there = self.split.first.lengths, count_ngrams([e.text_a for e in self._dev])
+        if self.split.second is not None:
+            known = known + self.split.second.lengths
+            there = there + count_ngrams([e.text_b or "" for e in self._dev])
+        return known / np.maximum(there, 1)
+
+    @property
+    def cross_entropy(self) -> NDArray[np.float64]:
+        """(N,) in nats, of the student on dev."""
+        return F.cross_entropy(self.student_logits, torch.from_numpy(self.labels), reduction="none").numpy()
+
+    @property
+    def _dev(self) -> tuple[Example, ...]:
+        return self.trial.lesson.task.dev
+
+
+def build_lstm(hidden: int, embeddings: Tensor, outputs: int) -> BiLSTM:
+    """A Bi-LSTM of the given hidden width."""
+    return BiLSTM(embeddings, hidden, outputs)
+
+
+def restricted(bags: Bags, keep: NDArray[np.bool_]) -> Bags:
+    """The same texts without the n-grams that are not kept."""
+    kept = keep[bags.ids]
+    return Bags(bags.ids[kept], np.concatenate([[0], np.cumsum(kept)])[bags.offsets])
+
+
+def count_ngrams(texts: Sequence[str]) -> NDArray[np.int64]:
+    """How many n-grams (n <= 4) each text has, repetitions counted."""
+    words = np.diff(split_texts(texts).bounds)
+    return sum((np.maximum(words - n + 1, 0) for n in range(1, LONGEST + 1)), np.zeros_like(words))
+
+
+def accuracy(f: Findings, predictions: Predictions) -> Interval:
+    """In points, over the examples of dev."""
+    return bootstrap_statistic(np.mean, 100.0 * (predictions == f.labels), resamples=2000)
