@@ -201,9 +201,9 @@ class Lesson:
 
     @property
     def student_seconds(self) -> float:
-        """One DAN's stage 2, on two CPU cores: what its n-grams cost (about 3 a word)."""
+        """One DAN's stage 2, on two CPU cores: what its n-grams cost."""
         words = token_estimate(self.task.train) + 1.5 * self.settings.corpus_words
-        return 2 + 5e-6 * 3 * words * self.settings.distil.epochs
+        return 1 + 4e-6 * words * self.settings.distil.epochs
 
     @property
     def _layers(self) -> int:
