@@ -16,7 +16,7 @@ from common.statistics import Interval
 from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.paired import PairedThroughput, paired_throughput
 from common.timing.threads import pinned_threads
-from replications.sparse_distillation.findings import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER, Findings
+from replications.sparse_distillation.findings import SMALL, STUDENT, TEACHER, Findings
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.trial import FT, KD
 
@@ -35,10 +35,10 @@ def speeds(f: Findings) -> tuple[PairedThroughput, dict[str, float]]:
     arms: dict[str, Callable[[], int]] = {
         TEACHER: partial(run_all, lesson.teacher(), [b.to(device) for b in tokens]),
         SMALL: partial(run_all, lesson.classifier(lesson.small_layers), [b.to(device) for b in tokens]),
-        LSTM_STUDENT: partial(run_all, f.lstm().to(device), [b.to(device) for b in tokens]),
-        CNN_STUDENT: partial(run_all, f.cnn().to(device), [b.to(device) for b in tokens]),
         STUDENT: partial(run_all, student, [b.to(device) for b in bags]),
     }
+    for name, model in f.token_students.items():
+        arms[name] = partial(run_all, model.to(device), [b.to(device) for b in tokens])
     with pinned_threads():
         timings = paired_throughput(arms, baseline=TEACHER, rounds=1 + 2 * lesson.run.scale.timing_rounds)
     shape = EncoderShape.from_config(lesson.source.encoder.config)

@@ -53,19 +53,20 @@ class Findings:
         found = {
             TEACHER: lesson.teacher_logits.dev.argmax(-1).numpy(),
             SMALL: lesson.answers_of(lesson.small_layers).argmax(-1).numpy(),
-            LSTM_STUDENT: self.trial.token_answers(self.lstm()),
-            CNN_STUDENT: self.trial.token_answers(self.cnn()),
         }
+        found |= {name: self.trial.token_answers(model) for name, model in self.token_students.items()}
         return found | {system: self.trial.answers(stages) for system, stages in SYSTEMS.items()}
 
-    def lstm(self) -> nn.Module:
-        """The distilled Bi-LSTM."""
+    @cached_property
+    def token_students(self) -> dict[str, nn.Module]:
+        """The distilled Bi-LSTM and CNN: of a run's first seed alone, for they cost as much as all the rest."""
+        if self.trial.seed != self.trial.lesson.run.seeds[0]:
+            return {}
         hidden = self.trial.lesson.settings.lstm
-        return self.trial.token_student(f"lstm-{hidden}", partial(build_lstm, hidden))
-
-    def cnn(self) -> nn.Module:
-        """The distilled CNN."""
-        return self.trial.token_student("cnn", CNN)
+        return {
+            LSTM_STUDENT: self.trial.token_student(f"lstm-{hidden}", partial(build_lstm, hidden)),
+            CNN_STUDENT: self.trial.token_student("cnn", CNN),
+        }
 
     @cached_property
     def constant(self) -> Predictions:
