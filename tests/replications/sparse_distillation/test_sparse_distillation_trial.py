@@ -266,13 +266,15 @@ def test_token_students_learn_from_corpus_and_train(trial: Trial, monkeypatch: p
 
 
 def test_an_lstm_of_another_width_is_another_student(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    from replications.sparse_distillation.findings import Findings
+    from replications.sparse_distillation.findings import LSTM_STUDENT, Findings
 
-    assert isinstance(Findings(trial).lstm(), BiLSTM)
+    assert isinstance(Findings(trial).token_students[LSTM_STUDENT], BiLSTM)
     wider = replace(trial.lesson.settings, lstm=6)
     monkeypatch.setitem(SETTINGS, "toy", wider)
-    found = Findings(Trial(trial.lesson, 0)).lstm()
+    found = Findings(Trial(trial.lesson, 0)).token_students[LSTM_STUDENT]
+    assert isinstance(found, BiLSTM)
     assert found.lstm.hidden_size == 6
+    assert not Findings(Trial(trial.lesson, 7)).token_students, "the first seed alone has them"
 
 
 def test_joined_splits_keep_order_and_segments(trial: Trial) -> None:
