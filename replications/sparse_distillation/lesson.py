@@ -29,7 +29,7 @@ from common.training.finetune import EncodedTask, FineTuner, encode_task
 from common.training.loop import TrainingPlan
 from replications.sparse_distillation.corpus import unlabelled
 from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
-from replications.sparse_distillation.settings import SETTINGS, Settings
+from replications.sparse_distillation.settings import Settings, settings_of
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Lesson:
 
     @property
     def settings(self) -> Settings:
-        """By scale."""
-        return SETTINGS[self.run.scale.name]
+        """By scale and source."""
+        return settings_of(self.run.scale.name, self.run.data)
 
     @cached_property
     def device(self) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -162,3 +162,10 @@ SETTINGS = {
         },
     ),
 }
+SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], teacher_tokens=40_000, corpus_words=80_000)
+"""Generated tasks are learned in one epoch, and their texts are alike: less is enough."""
+
+
+def settings_of(scale: str, data: str) -> Settings:
+    """The settings of a scale, or those of a data source at that scale where it has its own."""
+    return SETTINGS.get(f"{scale}-{data}", SETTINGS[scale])

@@ -10,7 +10,7 @@ from common.paper import load_paper
 from common.scales import SCALES
 from replications.sparse_distillation import settings
 from replications.sparse_distillation.method import AttentivePooling, MaxPooling, MeanPooling, SumPooling
-from replications.sparse_distillation.settings import SETTINGS, Design
+from replications.sparse_distillation.settings import SETTINGS, Design, settings_of
 from replications.sparse_distillation.variants import VARIANTS
 
 PAPER = load_paper(Path(settings.__file__).with_name("paper.yaml"))
@@ -18,6 +18,14 @@ PAPER = load_paper(Path(settings.__file__).with_name("paper.yaml"))
 
 def test_every_scale_has_settings() -> None:
     assert set(SETTINGS) >= set(SCALES)
+
+
+def test_generated_tasks_get_a_smaller_lesson_and_the_same_student() -> None:
+    builtin, files = settings_of("mini", "builtin"), settings_of("mini", "files")
+    assert files == SETTINGS["mini"]
+    assert builtin.teacher_tokens < files.teacher_tokens
+    assert (builtin.design, builtin.distil, builtin.grid) == (files.design, files.distil, files.grid)
+    assert settings_of("smoke", "builtin") == SETTINGS["smoke"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
