@@ -69,3 +69,15 @@ def entropy_thresholds(classes: int, count: int = 200) -> list[float]:
     powers = [10 ** (-6 * i / (count // 4)) for i in range(1, count // 4)]
     near_zero, near_top = [top * p for p in powers], [top * (1 - p) for p in powers]
     return sorted({0.0, *even, *near_zero, *near_top, 1.001 * top})
+
+
+def confidence_thresholds(classes: int, count: int = 200) -> list[float]:
+    """About `count` thresholds that cover the largest probability's range [1/C, 1]: leaving at layer 1 to never.
+
+    Half of them are spaced evenly; the rest crowd by powers towards both ends.
+    """
+    low, width = 1 / classes, 1 - 1 / classes
+    even = [low + width * i / (count // 2) for i in range(count // 2)]
+    powers = [10 ** (-6 * i / (count // 4)) for i in range(1, count // 4)]
+    near_low, near_one = [low + width * p for p in powers], [1 - width * p for p in powers]
+    return sorted({0.0, *even, *near_low, *near_one, 1.0})

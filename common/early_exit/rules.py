@@ -51,6 +51,21 @@ class ExitRule(Protocol):
         """Who leaves at `state.layer`."""
 
 
+def require_classes(state: ExitState, rule: str) -> None:
+    """Refuse to ask a rule on classes about a regression.
+
+    Softmax over a single output is 1 with entropy 0, and its argmax never changes: every sample would leave at once.
+
+    Raises:
+        UserError: the exits have a single output.
+    """
+    if state.latest.shape[-1] < 2:
+        raise UserError(
+            f"{rule} needs classes, and these exits have one output, a regression's. "
+            "Take a rule for values (PABEE's tolerance), or a task with classes"
+        )
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Entropy in nats of softmax(logits) over the last dimension, between 0 and ln C.
 
@@ -75,7 +90,27 @@ class EntropyBelow:
 
     def __call__(self, state: ExitState) -> Tensor:
         """Who leaves at `state.layer`."""
+        require_classes(state, "leaving by entropy")
         return entropy(state.latest) < self.threshold
+
+
+@dataclass(frozen=True)
+class ConfidenceAbove:
+    """Leave when the largest probability of this layer's prediction is strictly above `threshold`.
+
+    (Shallow-Deep Nets' rule; 1 never leaves, anything below 1/C leaves at layer 1.)
+    """
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f"a confidence threshold is a probability, 0 to 1; got {self.threshold}")
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Who leaves at `state.layer`."""
+        require_classes(state, "leaving by confidence")
+        return torch.softmax(state.latest, dim=-1).amax(-1) > self.threshold
 
 
 @dataclass(frozen=True)
@@ -87,3 +122,14 @@ class ImposedLayers:
     def __call__(self, state: ExitState) -> Tensor:
         """Who leaves at `state.layer`."""
         return self.layers[state.rows] <= state.layer
+
+
+@dataclass(frozen=True)
+class AskedInVain:
+    """Ask `rule` after every layer and let nobody leave: what asking costs, with nothing saved."""
+
+    rule: ExitRule
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Nobody."""
+        return torch.zeros_like(self.rule(state))

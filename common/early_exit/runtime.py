@@ -6,7 +6,7 @@ at batch 1 this is the textbook loop. Predictions and exit layers are those of r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from common.early_exit.rules import ExitRule, ExitState
+from common.errors import UserError
 from common.training.batches import Batch
 
 
@@ -61,7 +62,11 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
     """Run `batch` through `model`, letting samples leave by `rule`; at layer n everyone leaves.
 
     The rule sees float32 logits on the model's device.
+
+    Raises:
+        UserError: the batch is empty.
     """
+    _refuse_empty(len(batch.input_ids))
     hidden, mask = model.embed(batch)
     size, device = len(hidden), hidden.device
     rows = torch.arange(size, device=device)
@@ -94,9 +99,19 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
     return Outcome(final, exit_layer)
 
 
-def early_exit_arm(model: MultiExitModel, batches: Sequence[Batch], rule: ExitRule) -> Callable[[int], Tensor]:
-    """For the clock: a function that runs batch number i and returns its logits."""
-    return lambda i: run_early_exit(model, batches[i], rule).logits
+def early_exit_arm(model: MultiExitModel, rule: ExitRule) -> Callable[[Batch], Tensor]:
+    """For the clock: a function that runs a batch and returns its logits."""
+    return lambda batch: run_early_exit(model, batch, rule).logits
+
+
+def all_exits(model: MultiExitModel, batch: Batch) -> Tensor:
+    """(B, n, C) logits of every exit, nobody leaving and no rule asked; for training, sweeps, and the cost of exits."""
+    hidden, mask = model.embed(batch)
+    layers = []
+    for index in range(1, model.num_layers + 1):
+        hidden = model.layer(index, hidden, mask)
+        layers.append(model.exit_logits(index, hidden, mask))
+    return torch.stack(layers, dim=1)
 
 
 @torch.inference_mode()
@@ -107,13 +122,7 @@ def collect_logits(model: MultiExitModel, batches: Iterable[Batch], count: int, 
     """
     collected: Tensor | None = None
     for cpu_batch in batches:
-        batch = cpu_batch.to(device)
-        hidden, mask = model.embed(batch)
-        layers = []
-        for index in range(1, model.num_layers + 1):
-            hidden = model.layer(index, hidden, mask)
-            layers.append(model.exit_logits(index, hidden, mask))
-        logits = torch.stack(layers, dim=1).cpu()
+        logits = all_exits(model, cpu_batch.to(device)).cpu()
         if collected is None:
             collected = logits.new_empty(count, *logits.shape[1:])
         collected[cpu_batch.rows] = logits
@@ -123,8 +132,13 @@ def collect_logits(model: MultiExitModel, batches: Iterable[Batch], count: int, 
 
 
 def simulate(logits: Tensor, rule: ExitRule) -> Outcome:
-    """What `run_early_exit` would answer, from the (N, n, C) logits of all exits."""
+    """What `run_early_exit` would answer, from the (N, n, C) logits of all exits.
+
+    Raises:
+        UserError: there are no samples.
+    """
     size, num_layers, _ = logits.shape
+    _refuse_empty(size)
     exit_layer = torch.full((size,), num_layers)
     rows = torch.arange(size)
     for index in range(1, num_layers):
@@ -132,3 +146,8 @@ def simulate(logits: Tensor, rule: ExitRule) -> Outcome:
         exit_layer[rows[leaving]] = index
         rows = rows[~leaving]
     return Outcome(logits[torch.arange(size), exit_layer - 1], exit_layer)
+
+
+def _refuse_empty(size: int) -> None:
+    if size == 0:
+        raise UserError("the batch is empty: leaving early needs at least one text")

@@ -7,17 +7,17 @@ whole calculation on every bootstrap replicate. Tasks are independent of each ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from common.claims import Array, Decision, Replicated
+from common.early_exit.clock import BASELINE
+from common.early_exit.scoring import decide_on_learned, grouped_by_task, is_positive
+from common.early_exit.scoring import gain as gain_of
 from common.records import Measurement
 from common.replication import Run
 from common.statistics import Interval, percentile_interval, spearman
-from common.tasks.vectorised import score_along
 from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Findings, sweep_arm
-from replications.deebert.timing import BASELINE
 
 Decider = Callable[[dict[str, "list[Findings]"]], "Decision | None"]
 
@@ -32,9 +32,7 @@ def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measureme
     little else than overhead: what follows from the rule alone is decided there. At any scale a task that the
     baseline did not learn is left out of the claims that involve quality.
     """
-    by_task: dict[str, list[Findings]] = {}
-    for f in findings:
-        by_task.setdefault(f.trial.task_name, []).append(f)
+    by_task = grouped_by_task(findings, lambda f: f.trial.task_name)
     deciders: list[tuple[str, str, Callable[[], Decision | None]]] = [
         ("deebert-monotone-threshold", "correlation", lambda: monotone_threshold(findings)),
     ]
@@ -52,12 +50,7 @@ def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measureme
 
 def without_unlearned(decide: Decider, by_task: dict[str, list[Findings]]) -> Decision | None:
     """Decide on the tasks that the baseline learned; the others are named in the note."""
-    known = {task: fs for task, fs in by_task.items() if is_learned(fs)}
-    decision = decide(known) if known else None
-    if decision is None or len(known) == len(by_task):
-        return decision
-    left_out = ", ".join(sorted(by_task.keys() - known.keys()))
-    return replace(decision, note=f"{decision.note}; left out, as the baseline did not learn it: {left_out}")
+    return decide_on_learned(decide, by_task, is_learned)
 
 
 def is_learned(findings: Sequence[Findings], answers: Callable[[Findings], Array] = lambda f: f.full) -> bool:
@@ -65,8 +58,7 @@ def is_learned(findings: Sequence[Findings], answers: Callable[[Findings], Array
 
     Where it does not, leaving at layer 1 loses nothing, and a saving at no loss would mean nothing.
     """
-    above = gain(findings, answers, lambda f: f.constant)
-    return percentile_interval(above.value, above.replicates, len(findings[0].labels)).low > 0
+    return is_positive(gain(findings, answers, lambda f: f.constant), len(findings[0].labels))
 
 
 # -- Savings at little loss -------------------------------------------------------------------------------------------
@@ -105,12 +97,7 @@ def gain(
     findings: Sequence[Findings], first: Callable[[Findings], Array], second: Callable[[Findings], Array]
 ) -> Replicated:
     """Points that predictions `first` score above `second` on the same examples."""
-    metric = score_along(findings[0].trial.task.metric)
-
-    def difference(a: Array, b: Array, y: Array, axis: int = -1) -> Array:
-        return np.asarray(100 * (metric(a, y, axis=axis) - metric(b, y, axis=axis)))
-
-    return Replicated.of([(first(f), second(f), f.labels) for f in findings], difference)
+    return gain_of(findings[0].trial.task.metric, [(first(f), second(f), f.labels) for f in findings])
 
 
 def wall_saving(findings: Sequence[Findings], setting: str) -> Replicated:
@@ -124,7 +111,7 @@ def saved_share(seconds: Array, baseline: Array, axis: int = -1) -> Array:
 
 
 def _seconds(f: Findings, arm: str) -> Array:
-    return f.clocked.timings.sample_seconds(arm)
+    return f.clocked.seconds(arm)
 
 
 def beats_static(by_task: dict[str, list[Findings]]) -> Decision | None:

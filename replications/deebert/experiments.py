@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from common.early_exit.clock import BASELINE, TRUNCATED
+from common.early_exit.scoring import delta_interval, score_interval
 from common.records import Measurement
 from common.replication import Run, Step
 from common.rows import Rows
 from common.statistics import Interval, bootstrap_statistic
-from common.tasks.vectorised import score_along
 from common.timing.paired import CONTROL
 from replications.deebert.claims import claim_measurements
 from replications.deebert.findings import SWEEP, Findings, sweep_arm
 from replications.deebert.shapes import shape_steps as shape_steps
-from replications.deebert.timing import BASELINE, TRUNCATED
 from replications.deebert.trial import Trial
 
 TASKS = {
@@ -79,12 +79,12 @@ def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Score and time of the baseline, the truncated encoder, and DeeBERT at its operating points."""
     yield row("table1", "constant answer", "score", f.points(f.constant), "points")
     yield row("table1", "baseline", "score", _score(f, f.full), "points")
-    yield from _latencies(f, row, "baseline", BASELINE)
+    yield from f.clocked.latency_rows(row, "table1", "baseline", BASELINE)
     yield row("table1", CONTROL, "time_saving", f.clocked.saving(CONTROL), "fraction", timed=True)
     truncated = f"truncated {f.trial.truncated_layers}L"
     yield row("table1", truncated, "score", _score(f, f.truncated), "points")
     yield row("table1", truncated, "score_delta", _delta(f, f.truncated), "points")
-    yield row("table1", truncated, "time_saving", f.clocked.saving(TRUNCATED), "fraction", **_timed(f, TRUNCATED))
+    yield row("table1", truncated, "time_saving", f.clocked.saving(TRUNCATED), "fraction", **f.clocked.timed(TRUNCATED))
     saved = 1 - f.trial.truncated_layers / f.trial.num_layers
     yield row("table1", truncated, "layer_saving", saved, "fraction")
     for setting, threshold in f.thresholds.items():
@@ -96,26 +96,12 @@ def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
         yield row("table1", "DeeBERT", "flops_saving", f.flops_saving(threshold), "fraction", **at)
         if "dev-tuned" not in setting:
             saving = f.clocked.saving(setting)
-            yield row("table1", "DeeBERT", "time_saving", saving, "fraction", **at, **_timed(f, setting))
-    yield from _latencies(f, row, "DeeBERT", "threshold-2", setting="threshold-2")
+            yield row("table1", "DeeBERT", "time_saving", saving, "fraction", **at, **f.clocked.timed(setting))
+    yield from f.clocked.latency_rows(row, "table1", "DeeBERT", "threshold-2", setting="threshold-2")
     batched = f.batched("threshold-2")
     for system, setting in (("DeeBERT", "threshold-2"), (CONTROL, "")):
         how = {"setting": setting, "timed": True, "note": "batches of 32"}
         yield row("table1", system, "throughput_ratio", batched.speedup(system), "ratio", **how)
-
-
-def _latencies(f: Findings, row: Rows, system: str, arm: str, **at: object) -> Iterator[Measurement]:
-    """What a caller waits at batch 1."""
-    latency = f.clocked.timings.latency(arm)
-    for quantile in ("p50", "p90", "p99"):
-        value = getattr(latency, quantile)
-        yield row("table1", system, f"latency_{quantile}", value, "ms", n=latency.n, timed=True, **at)
-
-
-def _timed(f: Findings, arm: str) -> dict[str, object]:
-    """What a saving of wall time must say of itself."""
-    clear = f.clocked.timings.distinguishable(arm)
-    return {"timed": True, "note": "" if clear else "not distinguishable from the baseline (A/A control)"}
 
 
 def figure2(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -179,20 +165,12 @@ def difficulty(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 
 def _score(f: Findings, predictions: np.ndarray) -> Interval:
-    metric = score_along(f.trial.task.metric)
-    return bootstrap_statistic(
-        lambda p, y, axis=-1: 100 * metric(p, y, axis=axis), predictions, f.labels, resamples=2000
-    )
+    return score_interval(f.trial.task.metric, predictions, f.labels)
 
 
 def _delta(f: Findings, predictions: np.ndarray) -> Interval:
     """Points gained over the baseline on the same examples (negative: lost)."""
-    metric = score_along(f.trial.task.metric)
-
-    def delta(p: np.ndarray, base: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-        return 100 * (metric(p, y, axis=axis) - metric(base, y, axis=axis))
-
-    return bootstrap_statistic(delta, predictions, f.full, f.labels, resamples=2000)
+    return delta_interval(f.trial.task.metric, predictions, f.full, f.labels)
 
 
 def _layer_saving(f: Findings, threshold: float) -> Interval:

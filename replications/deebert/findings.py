@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.early_exit.clock import Clocked
 from common.early_exit.cost import flops_saving, pooled_head_flops
 from common.early_exit.operating_points import OperatingPoint, entropy_thresholds, fastest_within, nearest_saving, sweep
 from common.early_exit.runtime import Outcome, simulate
 from common.tasks.metrics import score
-from common.timing.flops import EncoderShape
 from common.timing.paired import PairedThroughput
 from replications.deebert.method import leaves_below
-from replications.deebert.timing import Clocked, clock, clock_batched
+from replications.deebert.timing import clock, clock_batched
 from replications.deebert.trial import Logits, Trial
 
 ALLOWED_DROPS = {"threshold-1": 0.005, "threshold-2": 0.01, "threshold-3": 0.03}
@@ -116,7 +116,7 @@ class Findings:
 
     def flops_saving(self, threshold: float) -> float:
         """Share of FLOPs saved on dev at `threshold`, off-ramps included, texts unpadded."""
-        shape = EncoderShape.from_config(self.trial.source.encoder.config)
+        shape = self.trial.shape
         head = pooled_head_flops(shape, len(self.trial.task.labels))
         exits = self.outcome(threshold).exit_layer.tolist()
         return flops_saving(shape, head, self.trial.encoded.dev.lengths, exits)

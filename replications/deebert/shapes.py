@@ -12,30 +12,28 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from common.claims import Array, Decision, Replicated
+from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
+from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch, shape_of
+from common.early_exit.imposed import spread_exits as time_spread_exits
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import early_exit_arm, run_early_exit
-from common.encoders.shapes import find_shape, random_encoder
+from common.encoders.shapes import find_shape
 from common.records import Measurement
 from common.replication import Run, Step
 from common.statistics import Interval, percentile_interval
-from common.timing.flops import EncoderShape, layer_flops
-from common.timing.matmul_rate import ceiling_seconds, matmul_rate
+from common.timing.flops import layer_flops
 from common.timing.memory import peak_memory
 from common.timing.paired import CONTROL, PairedTimings, paired_latency
 from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
 from common.timing.threads import pinned_threads
-from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, PooledClassifier
+from common.training.classifier import EncoderClassifier
 from replications.deebert.claims import saved_share
 from replications.deebert.method import DeeBERT, OffRamps
-from replications.deebert.timing import BASELINE
 
 BACKBONES = ("bert-base", "bert-large", "roberta-base", "roberta-large")
-TOKENS = 64
 CLASSES = 2
 """SST-2's and MRPC's."""
 
@@ -50,11 +48,6 @@ def shape_steps(run: Run) -> list[Step]:
     steps.append(Step("bert-base: memory", 30.0, memory))
     steps.append(Step("bert-base: exits spread over all layers", 60.0, partial(spread_exits, run)))
     return steps
-
-
-def shape_of(name: str) -> EncoderShape:
-    """The named architecture's sizes."""
-    return EncoderShape.from_config(find_shape(name).config())
 
 
 # -- Sizes (closed forms) ---------------------------------------------------------------------------------------------
@@ -126,7 +119,7 @@ def memory() -> list[Measurement]:
 def run_plain() -> None:
     """The plain classifier on one batch."""
     with torch.inference_mode():
-        plain_classifier("bert-base")(random_batch(32, 30_000, seed=0))
+        plain_classifier("bert-base", CLASSES)(random_batch(32, 30_000, seed=0))
 
 
 def run_with_off_ramps() -> None:
@@ -148,21 +141,8 @@ class Bench:
     @staticmethod
     def of(name: str) -> Bench:
         """Draw the named architecture."""
-        plain = plain_classifier(name)
+        plain = plain_classifier(name, CLASSES)
         return Bench(plain, DeeBERT(plain, OffRamps.fresh(plain.encoder, CLASSES, seed=0)).eval())
-
-
-def plain_classifier(name: str) -> EncoderClassifier:
-    """The named architecture with one classifier, random weights."""
-    encoder = random_encoder(name, seed=0)
-    return EncoderClassifier(encoder, PooledClassifier(encoder.hidden_size, CLASSES)).eval()
-
-
-def random_batch(size: int, vocabulary: int, seed: int) -> Batch:
-    """`size` texts of TOKENS random tokens, nothing padded."""
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(5, vocabulary, (size, TOKENS), generator=generator)
-    return Batch(ids, torch.ones_like(ids), None, torch.zeros(size, dtype=torch.long), torch.arange(size))
 
 
 @dataclass(frozen=True)
@@ -233,7 +213,7 @@ def imposed_exits(name: str) -> ImposedExits:
     layers = {f"layer {round(share * shape.layers)}": round(share * shape.layers) for share in EXIT_SHARES}
     arms: dict[str, Callable[[int], object]] = {BASELINE: lambda i: bench.plain(batches[i])}
     for label, layer in layers.items():
-        arms[label] = early_exit_arm(bench.model, batches, ImposedLayers(torch.tensor([layer])))
+        arms[label] = on_item(early_exit_arm(bench.model, ImposedLayers(torch.tensor([layer]))), batches)
     with pinned_threads():
         timings = paired_latency(arms, baseline=BASELINE, samples=samples, rounds=2, warmup=2)
     return ImposedExits(name, shape.layers, layers, timings)
@@ -242,51 +222,10 @@ def imposed_exits(name: str) -> ImposedExits:
 def spread_exits(run: Run) -> list[Measurement]:
     """Exits spread evenly over 1..12 at batch 1 and 32: speed-up against the layer ratio, and the machine's ceiling."""
     bench, shape = Bench.of("bert-base"), shape_of("bert-base")
-    exits = torch.arange(24) % shape.layers + 1
     measurements = []
     for size, passes in ((1, 24), (32, 4)):
-        batches = [random_batch(size, shape.vocabulary, seed) for seed in range(passes)]
-        plans = [exits.repeat(2).roll(-i)[:size] for i in range(passes)]
-        layer_ratio = shape.layers / torch.cat(plans).double().mean().item()
-
-        def early(i: int, batches: list[Batch] = batches, plans: list[Tensor] = plans) -> object:
-            return run_early_exit(bench.model, batches[i], ImposedLayers(plans[i]))
-
-        def full(i: int, batches: list[Batch] = batches) -> object:
-            return bench.plain(batches[i])
-
-        with pinned_threads():
-            timings = paired_latency({BASELINE: full, "DeeBERT": early}, baseline=BASELINE, samples=passes, rounds=2)
-            rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
-        measurements += _speed_rows(size, timings.speedup("DeeBERT"), layer_ratio)
-        ideal = ceiling_seconds(size * shape.layers * layer_flops(shape, TOKENS), rate)
-        share = Interval.exact(float(ideal / np.median(timings.sample_seconds(BASELINE))))
-        measurements.append(_runtime_row("baseline", "share_of_matmul_ceiling", share, size))
+        arms = {"DeeBERT": leaving(bench.model)}
+        spread = time_spread_exits(bench.plain, arms, shape, size=size, passes=passes)
+        measurements += spread.rows("DeeBERT", "bert-base")
         run.progress(size, 33)
     return measurements
-
-
-def _speed_rows(size: int, speedup: Interval, layer_ratio: float) -> list[Measurement]:
-    relative = Interval(speedup.value / layer_ratio, speedup.low / layer_ratio, speedup.high / layer_ratio, speedup.n)
-    return [
-        _runtime_row("DeeBERT", "speedup", speedup, size),
-        _runtime_row("DeeBERT", "share_of_layer_ratio", relative, size),
-    ]
-
-
-def _runtime_row(system: str, metric: str, value: Interval, size: int) -> Measurement:
-    return Measurement(
-        experiment="runtime",
-        system=system,
-        metric=metric,
-        value=value.value,
-        ci_low=value.low,
-        ci_high=value.high,
-        n=value.n,
-        unit="ratio",
-        backbone="bert-base",
-        setting=f"batch {size}",
-        at=size,
-        timed=True,
-        note=f"exits imposed evenly over 1..12, {TOKENS} tokens",
-    )

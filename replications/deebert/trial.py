@@ -11,20 +11,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.early_exit.baselines import StaticTrial
 from common.early_exit.runtime import collect_logits
-from common.encoders.sources import PretrainedEncoder
 from common.errors import UserError
-from common.replication import Run
 from common.tasks.task import Task
-from common.timing.estimates import forward_seconds, token_estimate, training_seconds
-from common.timing.flops import EncoderShape
+from common.timing.estimates import forward_seconds, token_estimate
 from common.timing.parameters import layer_parameters
-from common.training.classifier import EncoderClassifier, classifier_logits
-from common.training.finetune import EncodedTask, FineTuner, encode_task, write_report
+from common.training.classifier import classifier_logits
+from common.training.finetune import write_report
 from common.training.loop import TrainingPlan, fit
 from replications.deebert.method import DeeBERT, FrozenBatches, OffRamps, frozen_states, off_ramp_loss
 
@@ -90,12 +87,8 @@ class Estimate:
 
 
 @dataclass
-class Trial:
+class Trial(StaticTrial):
     """The models of one task and seed, trained when first asked for."""
-
-    run: Run
-    task_name: str
-    seed: int
 
     @cached_property
     def settings(self) -> Settings:
@@ -103,15 +96,15 @@ class Trial:
         base = SETTINGS[self.run.scale.name]
         return replace(base, stage1=replace(base.stage1, seed=self.seed), stage2=replace(base.stage2, seed=self.seed))
 
-    @cached_property
-    def device(self) -> torch.device:
-        """A GPU if there is one."""
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    @property
+    def encoder_name(self) -> str:
+        """The scale's encoder."""
+        return self.settings.encoder
 
     @property
-    def source(self) -> PretrainedEncoder:
-        """The pretrained encoder."""
-        return self.run.encoder(self.settings.encoder)
+    def classifier_plan(self) -> TrainingPlan:
+        """Stage 1: with all layers it gives DeeBERT's backbone and the baseline."""
+        return self.settings.stage1
 
     @property
     def task(self) -> Task:
@@ -127,50 +120,18 @@ class Trial:
             )
         return task
 
-    @cached_property
-    def encoded(self) -> EncodedTask:
-        """The data as token ids."""
-        return encode_task(self.source.tokenizer, self.task, self.settings.stage1.max_length)
-
-    @property
-    def num_layers(self) -> int:
-        """The encoder's depth n."""
-        return self.source.encoder.num_layers
-
-    @property
-    def truncated_layers(self) -> int:
-        """The static baseline keeps the first half of the layers: DistilBERT's depth."""
-        return max(1, self.num_layers // 2)
-
-    @property
-    def tuner(self) -> FineTuner:
-        """Stage 1."""
-        return FineTuner(self.run.store, self.source, self.run.say, self.run.progress)
-
-    def classifier_folder(self, layers: int) -> Path:
-        """Stage 1 on the first `layers` layers: with all of them DeeBERT's backbone and baseline."""
-        return self.tuner.fine_tune(self.task, self.encoded, self.settings.stage1, layers)
-
-    def classifier(self, layers: int) -> EncoderClassifier:
-        """The fine-tuned classifier, on the device."""
-        model: EncoderClassifier = EncoderClassifier.load(self.classifier_folder(layers)).to(self.device)
-        return model
-
     @property
     def estimate(self) -> Estimate:
         """From tokens and layer parameters, at rates measured on two cores; the texts are not tokenised for it."""
-        shape = EncoderShape.from_config(self.source.encoder.config)
-        plan, scale, task = self.settings.stage1, self.run.scale, self.task
-        layers = shape.layers * layer_parameters(shape)
-        train, evaluated = token_estimate(task.train), token_estimate((*task.tune, *task.dev))
-        epoch = training_seconds(layers, train) + 0.05 * len(task.train) / plan.batch_size
-        per_sample = 0.004 + forward_seconds(layers, train / len(task.train))
+        scale, train, static = self.run.scale, self.task.train, self.static_costs
+        layers = self.shape.layers * layer_parameters(self.shape)
+        features = forward_seconds(layers, token_estimate(train))
         return Estimate(
-            stage1=2 + plan.epochs * epoch,
-            truncated=2 + plan.epochs * epoch / 2,
-            stage2=2 + forward_seconds(layers, train) + 0.004 * self.settings.stage2.epochs * len(task.train) / 32,
-            logits=2 + forward_seconds(layers, 1.8 * evaluated),
-            timing=2 + 10 * scale.timing_examples * scale.timing_rounds * per_sample,
+            stage1=static.classifier,
+            truncated=static.truncated,
+            stage2=2 + features + 0.004 * self.settings.stage2.epochs * len(train) / 32,
+            logits=static.logits,
+            timing=2 + 10 * scale.timing_examples * scale.timing_rounds * static.sample,
         )
 
     def off_ramps_folder(self) -> Path:

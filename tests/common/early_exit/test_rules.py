@@ -1,6 +1,7 @@
 """Entropy and the rules."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,12 +12,13 @@ from scipy.stats import entropy as scipy_entropy
 from common.early_exit.cost import exit_flops, flops_saving, pooled_head_flops
 from common.early_exit.operating_points import (
     OperatingPoint,
+    confidence_thresholds,
     entropy_thresholds,
     fastest_within,
     nearest_saving,
     sweep,
 )
-from common.early_exit.rules import EntropyBelow, ExitState, entropy
+from common.early_exit.rules import ConfidenceAbove, EntropyBelow, ExitRule, ExitState, entropy
 from common.early_exit.runtime import Outcome
 from common.errors import UserError
 from common.timing.flops import EncoderShape, classifier_flops
@@ -106,3 +108,45 @@ def test_flops_saving_counts_heads_and_lengths() -> None:
 
 def test_an_outcome_reports_its_saving() -> None:
     assert Outcome(torch.zeros(2, 2), torch.tensor([4, 4])).layer_saving(4) == 0.0
+
+
+def state(*rows: list[float]) -> ExitState:
+    logits = torch.tensor(rows, dtype=torch.float64)
+    return ExitState([logits], torch.arange(len(rows)))
+
+
+def test_confidence_is_the_largest_probability_strictly_above() -> None:
+    even = state([0.0, 0.0])
+    assert not ConfidenceAbove(0.5)(even).item()
+    assert ConfidenceAbove(0.4999)(even).item()
+    sure = state([0.0, 3.0])
+    p = torch.softmax(sure.latest, -1).max().item()
+    assert ConfidenceAbove(p - 1e-9)(sure).item()
+    assert not ConfidenceAbove(p)(sure).item()
+
+
+def test_confidence_1_never_leaves() -> None:
+    assert not ConfidenceAbove(1.0)(state([1e3, -1e3])).item()
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, float("nan")])
+def test_a_confidence_outside_0_to_1_is_refused(bad: float) -> None:
+    with pytest.raises(UserError, match="0 to 1"):
+        ConfidenceAbove(bad)
+
+
+@pytest.mark.parametrize("rule", [EntropyBelow(0.1), ConfidenceAbove(0.9)])
+def test_a_regression_is_refused_by_rules_on_classes(rule: ExitRule) -> None:
+    """One output has entropy 0 and confidence 1: every sample would leave at layer 1, without a word."""
+    with pytest.raises(UserError, match="needs classes"):
+        rule(state([0.3]))
+
+
+def test_the_grid_of_confidences_spans_always_to_never() -> None:
+    logits = torch.randn(300, 6, 3, generator=torch.Generator().manual_seed(1))
+    points = sweep(logits, confidence_thresholds(3), ConfidenceAbove, lambda _: 0.0)
+    savings = [p.layer_saving for p in points]
+    assert savings == sorted(savings, reverse=True)
+    assert savings[0] == pytest.approx(5 / 6)
+    assert savings[-1] == 0.0
+    assert max(a - b for a, b in pairwise(savings)) < 0.1

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from common.early_exit.rules import EntropyBelow, ExitRule, ExitState, ImposedLayers
-from common.early_exit.runtime import Outcome, collect_logits, run_early_exit, simulate
+from common.early_exit.rules import AskedInVain, EntropyBelow, ExitRule, ExitState, ImposedLayers
+from common.early_exit.runtime import Outcome, all_exits, collect_logits, early_exit_arm, run_early_exit, simulate
+from common.errors import UserError
 from common.training.batches import Batch
 
 
@@ -131,3 +132,44 @@ def test_layer_saving_is_one_minus_the_cost_ratio() -> None:
     outcome = Outcome(torch.zeros(4, 2), torch.tensor([1, 1, 2, 4]))
     assert outcome.layer_saving(4) == pytest.approx(1 - (1 + 1 + 2 + 4) / 16)
     assert outcome.histogram(4).tolist() == [0.5, 0.25, 0.0, 0.25]
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(UserError, match="the batch is empty"):
+        run_early_exit(Network(3, 2, 0), batch_of([]), EntropyBelow(0.1))
+    with pytest.raises(UserError, match="the batch is empty"):
+        simulate(torch.zeros(0, 3, 2), EntropyBelow(0.1))
+
+
+def test_a_batch_of_one_leaves_alone() -> None:
+    outcome = run_early_exit(Network(3, 2, 0), batch_of([7]), ImposedLayers(torch.tensor([2])))
+    assert outcome.exit_layer.tolist() == [2]
+    assert outcome.logits.shape == (1, 2)
+
+
+def test_asking_in_vain_runs_everything_and_asks_at_every_layer_but_the_last() -> None:
+    asked: list[int] = []
+
+    class Noting:
+        def __call__(self, state: ExitState) -> torch.Tensor:
+            asked.append(state.layer)
+            return torch.ones(len(state.rows), dtype=torch.bool)
+
+    network, batch = Network(4, 2, 0), batch_of([1, 2])
+    outcome = run_early_exit(network, batch, AskedInVain(Noting()))
+    assert outcome.exit_layer.tolist() == [4, 4]
+    assert asked == [1, 2, 3]
+    torch.testing.assert_close(outcome.logits, all_exits(network, batch)[:, -1])
+
+
+def test_all_exits_are_those_that_are_collected() -> None:
+    network, ids = Network(4, 3, 0), [4, 7, 9]
+    collected = collect_logits(network, [batch_of(ids)], 3, torch.device("cpu"))
+    torch.testing.assert_close(all_exits(network, batch_of(ids)), collected)
+    assert collected.shape == (3, 4, 3)
+
+
+def test_an_arm_returns_the_logits_of_its_batch() -> None:
+    network, rule = Network(4, 3, 0), EntropyBelow(0.8)
+    arm = early_exit_arm(network, rule)
+    torch.testing.assert_close(arm(batch_of([3, 5])), run_early_exit(network, batch_of([3, 5]), rule).logits)
