@@ -1,0 +1,227 @@
+"""Overthinking by brute force, operating points, and a whole small run on classes and on a regression."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.artifacts import ArtifactStore
+from common.early_exit.clock import BASELINE
+from common.early_exit.rules import ConfidenceAbove, EntropyBelow
+from common.early_exit.runtime import simulate
+from common.records import Measurement
+from common.replication import Journal as StepJournal
+from common.replication import Run, execute
+from common.scales import SCALES
+from common.tasks.task import Example, Task
+from replications.pabee import experiments
+from replications.pabee.findings import AT_EQUAL_SPEED, BRANCHYNET, SHALLOW_DEEP, Findings, Overthinking, saving_of
+from replications.pabee.timing import ASKED, EVERY_EXIT, cost_shares
+from replications.pabee.trial import Trial
+
+# -- Overthinking -----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(2, 4), st.integers(0, 1000))
+def test_overthinking_equals_counting_by_hand(count: int, layers: int, classes: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    exits = torch.randn(count, layers, classes, generator=generator)
+    labels = torch.randint(classes, (count,), generator=generator).numpy()
+    seen = Overthinking.of(exits, labels)
+    for row in range(count):
+        right = [int(exits[row, i].argmax()) == labels[row] for i in range(layers)]
+        assert seen.earlier_right[row] == (not right[-1] and any(right[:-1]))
+        assert seen.later_right[row] == (right[-1] and not all(right[:-1]))
+        assert seen.ever_right[row] == any(right)
+        assert seen.earliest_right[row] == (right.index(True) + 1 if any(right) else layers)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 6), st.integers(0, 1000))
+def test_the_oracle_bounds_every_patience(layers: int, seed: int) -> None:
+    from replications.pabee.method import leaves_after
+
+    exits = torch.randn(60, layers, 2, generator=torch.Generator().manual_seed(seed))
+    labels = np.arange(60) % 2
+    oracle = Overthinking.of(exits, labels).ever_right.mean()
+    for patience in range(1, layers):
+        answers = simulate(exits, leaves_after(patience, layers)).logits.argmax(-1).numpy()
+        assert (answers == labels).mean() <= oracle
+
+
+def test_cost_shares_sum_to_one() -> None:
+    base = 1 + np.random.default_rng(0).random(50)
+    seconds = {BASELINE: 0.8 * base, EVERY_EXIT: 0.95 * base, ASKED: base}
+    shares = cost_shares(seconds.__getitem__)
+    assert {name: round(s.value, 6) for name, s in shares.items()} == {
+        "backbone_share": 0.8,
+        "exits_share": 0.15,
+        "selection_share": 0.05,
+    }
+
+
+# -- Whole runs, small ------------------------------------------------------------------------------------------------
+
+WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
+
+
+def examples(count: int, label: Callable[[int], float], offset: int) -> tuple[Example, ...]:
+    def text(i: int) -> str:
+        return " ".join(WORDS[(i * k + offset) % 10] for k in range(1, 3 + i % 5))
+
+    return tuple(Example(text(i), None, label(i), difficulty=1 + i % 3) for i in range(count))
+
+
+def task_of(name: str, labels: tuple[str, ...], metric: str, label: Callable[[int], float]) -> Task:
+    parts = [examples(count, label, offset) for offset, count in enumerate((64, 40, 30, 32))]
+    return Task(name, labels, metric, "builtin", parts[0], parts[1], test=parts[2], tune=parts[3])
+
+
+TOY = task_of("toy", ("no", "yes"), "accuracy", lambda i: i % 2)
+SIMILARITY = task_of("similarity", (), "spearman", lambda i: (i * 7 % 11) / 2)
+
+
+def small_run(tmp_path: Path, *tasks: Task) -> Run:
+    scale = replace(SCALES["smoke"], timing_examples=4)
+    names = tuple(t.name for t in tasks)
+    run = Run("r", scale, "builtin", None, names, (0,), ArtifactStore(tmp_path), tmp_path, _quiet, lambda line: None)
+    run._tasks.update({t.name: t for t in tasks})
+    return run
+
+
+def _quiet(done: int, total: int) -> None:
+    pass
+
+
+class Silent:
+    def start(self, index: int) -> None:
+        pass
+
+    def finish(self, *, counted: bool) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("run"), TOY, SIMILARITY)
+
+
+@pytest.fixture(scope="module")
+def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
+    journal = StepJournal(tmp_path_factory.mktemp("journal"))
+    return execute(experiments.trained_steps(run), journal, Silent(), run)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def toy(run: Run, rows: list[Measurement]) -> Findings:
+    return Findings(Trial(run, "toy", 0))
+
+
+@pytest.fixture(scope="module")
+def similarity(run: Run, rows: list[Measurement]) -> Findings:
+    return Findings(Trial(run, "similarity", 0))
+
+
+def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
+    return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
+
+
+def test_each_number_of_a_table_is_measured_once(rows: list[Measurement]) -> None:
+    keys = [(m.experiment, m.system, m.setting, m.task, m.metric, m.at, m.seed) for m in rows]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_regression_has_no_confidence_exits_and_no_macro_of_theirs(rows: list[Measurement]) -> None:
+    systems = {m.system for m in picked(rows, task="similarity")}
+    assert not systems & {BRANCHYNET, SHALLOW_DEEP, "oracle"}
+    assert {m.system for m in picked(rows, task="toy")} >= {BRANCHYNET, SHALLOW_DEEP, "oracle"}
+    macro = {m.system for m in picked(rows, task="macro")}
+    assert macro == {"baseline", "truncated 2L", "PABEE"}
+
+
+def test_the_macro_score_is_the_plain_mean(rows: list[Measurement]) -> None:
+    for system, setting in (("baseline", ""), ("PABEE", "t=2")):
+        found = {
+            m.task: m.value for m in picked(rows, experiment="table1", system=system, setting=setting, metric="score")
+        }
+        assert found["macro"] == pytest.approx((found["toy"] + found["similarity"]) / 2)
+
+
+def test_the_tolerance_is_swept_for_the_regression_alone(rows: list[Measurement]) -> None:
+    swept = picked(rows, experiment="tolerance", metric="layer_speedup")
+    assert {m.task for m in swept} == {"similarity"}
+    by_tolerance = {m.at: m.value for m in swept}
+    assert by_tolerance[0.0] == 1.0, "the official code's default leaves nobody"
+    speeds = [by_tolerance[tau] for tau in sorted(t for t in by_tolerance if t is not None)]
+    assert speeds == sorted(speeds)
+
+
+def test_a_speedup_is_bounded_by_the_patience(rows: list[Measurement]) -> None:
+    for m in picked(rows, experiment="figure-patience", metric="layer_speedup"):
+        assert m.at is not None
+        assert 1 <= m.value <= 4 / (m.at + 1) + 1e-9
+    full = picked(rows, experiment="figure-patience", metric="layer_speedup", at=3.0)
+    assert {m.value for m in full} == {1.0}
+
+
+def test_test_scores_are_there_because_the_task_has_a_labelled_test(rows: list[Measurement]) -> None:
+    assert {m.system for m in picked(rows, experiment="table1-test", task="toy")} == {"baseline", "PABEE"}
+
+
+def test_what_follows_from_the_rule_is_decided_without_training(rows: list[Measurement]) -> None:
+    (claim,) = picked(rows, experiment="claims")
+    assert (claim.system, claim.value) == ("pabee-min-layers", 0.0)
+
+
+def test_a_tuned_patience_is_chosen_on_tune_not_on_dev(toy: Findings) -> None:
+    """Rigged so that the best patience differs: exits 1 and 2 agree wrongly on dev and rightly on tune."""
+
+    def rigged(labels: np.ndarray, early_right: bool) -> torch.Tensor:
+        truth = torch.nn.functional.one_hot(torch.as_tensor(labels), 2).float()
+        early = truth if early_right else 1 - truth
+        return torch.stack([early, early, 1 - early, 1 - early], dim=1)
+
+    findings = Findings(toy.trial)
+    findings.tune = replace(toy.tune, exits=rigged(toy.tune.labels, early_right=True))
+    findings.dev = replace(toy.dev, exits=rigged(toy.dev.labels, early_right=False))
+    assert findings.tuned.at == 1
+    assert findings.dev_tuned.at > 1
+
+
+def test_confidence_exits_reach_the_asked_saving_on_tune(toy: Findings) -> None:
+    findings = Findings(toy.trial)
+    exits = torch.randn(500, 4, 2, generator=torch.Generator().manual_seed(0)) * 3
+    findings.tune = replace(toy.tune, exits=exits, labels=np.zeros(500, dtype=np.int64))
+    for system, rule in ((BRANCHYNET, EntropyBelow), (SHALLOW_DEEP, ConfidenceAbove)):
+        point = findings.confidence(system, saving_of(1.5), "1.5x")
+        assert isinstance(point.rule, rule)
+        assert simulate(exits, point.rule).layer_saving(4) == pytest.approx(1 / 3, abs=0.02)
+        matched = findings.matched(system, findings.main, AT_EQUAL_SPEED)
+        mine = simulate(exits, findings.main.rule).layer_saving(4)
+        assert simulate(exits, matched.rule).layer_saving(4) == pytest.approx(mine, abs=0.02)
+
+
+def test_flops_count_the_exits_on_the_way(toy: Findings) -> None:
+    everything = toy.patience(3)
+    assert toy.layer_speedup(everything) == 1.0
+    assert toy.flops_speedup(everything) < 1.0
+
+
+def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
+    """Equal recipes make one artifact: nothing of PABEE's own may enter the plain classifier's."""
+    recipe = toy.trial.tuner.recipe(toy.trial.task, toy.trial.classifier_plan, 4)
+    assert recipe["kind"] == "classifier"
+    assert "exits_rate" not in recipe
+
+
+def test_a_regression_is_scored_by_its_values(similarity: Findings) -> None:
+    assert similarity.labels.dtype == np.float32
+    assert similarity.points(similarity.labels) == pytest.approx(100)
+    assert similarity.points(similarity.constant) == 0.0
+    assert similarity.predictions(similarity.main.rule).shape == (40,)
