@@ -99,7 +99,7 @@ def test_a_sound_file_is_read_as_written(load: Load) -> None:
             changed("tables", 0, "cells", 0, "systm", value="S"),
             r"tables\.0\.cells\.0\.systm: unknown key 'systm'; did you mean 'system'\?",
         ),
-        (changed("figures", 0, "x", "qqqq", value=1), r"figures\.0\.x\.qqqq: unknown key .*known: label, metric"),
+        (changed("figures", 0, "x", "qqqq", value=1), r"figures\.0\.x\.qqqq: unknown key .*known: label, log, metric"),
         (changed("claims", 0, "op", value="~"), r"claims\.0\.op: .*'>='"),
         (changed("claims", 0, "value", value=None), r"claims\.0: a claim needs a value"),
         (changed("claims", 0, "op", value="note"), r"claims\.0: a claim needs a value"),

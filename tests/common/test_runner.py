@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from fake_paper import FakePaper
 
-import replications.deebert.timing as deebert_timing
 from common import cli, environment, runner
 from common.artifacts import ArtifactStore
+from common.early_exit import clock
 from common.errors import UserError
 from common.records import Measurement, read_claims, read_measurements, write_measurements
 from common.replication import Run, choose
@@ -251,7 +251,7 @@ def test_deebert_from_the_command_line_to_its_record(
     monkeypatch.setattr(runner, "reproduce", reproduce)
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
     # One thread: several on a busy machine wait for each other, and nothing here is about speed.
-    monkeypatch.setattr(deebert_timing, "pinned_threads", functools.partial(pinned_threads, 1))
+    monkeypatch.setattr(clock, "pinned_threads", functools.partial(pinned_threads, 1))
     command = ["run", "DeeBERT", "--scale", "smoke", "--tasks", "Sentiment"]
     with pinned_threads(1):
         assert cli.main(command) == 0
