@@ -7,6 +7,7 @@ architectures at full size with random weights.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import sys
@@ -169,13 +170,11 @@ def reproduce(replication: Replication, request: Request, results: Path = RESULT
 
     started = time.monotonic()
     folders = []
-    for prepared in prepare(replication, request, default_root()):
-        folder = results / replication.slug / prepared.run.name
-        begun = time.monotonic()
-        measurements = run_steps(prepared)
-        write_run(folder, prepared.run, measurements, time.monotonic() - begun)
-        prepared.journal.clear()
-        folders.append(folder)
+    prepared_runs = prepare(replication, request, default_root())
+    while prepared_runs:
+        folders.append(_carry_out(prepared_runs.pop(0), results / replication.slug))
+        # A finished run lets go of its data and models: the next one may need all of the memory.
+        gc.collect()
     report_paper(replication.paper, results, tables)
     for folder in folders:
         print(f"\n{replication.slug}, run {folder.name}: {shown(folder)}")
@@ -183,6 +182,15 @@ def reproduce(replication: Replication, request: Request, results: Path = RESULT
             print(f"  {line}")
     print(f"\ntables: {shown(tables / replication.slug)}; for the README's summary type: make tables")
     say(f"done in {duration(time.monotonic() - started)}")
+
+
+def _carry_out(prepared: Prepared, results: Path) -> Path:
+    """Execute one run and keep its records; the folder that they are in."""
+    folder, begun = results / prepared.run.name, time.monotonic()
+    measurements = run_steps(prepared)
+    write_run(folder, prepared.run, measurements, time.monotonic() - begun)
+    prepared.journal.clear()
+    return folder
 
 
 def shown(path: Path) -> Path:

@@ -6,9 +6,9 @@ same stored logits, as in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -165,8 +165,12 @@ class Lesson:
 
     # -- The n-gram vocabulary (Section 3.2): the |V| most frequent over D_train and C ---------------------------------
 
-    def vocabulary(self, size: int) -> Vocabulary:
-        """Built once for each size."""
+    @cached_property
+    def vocabulary(self) -> Callable[[int], Vocabulary]:
+        """V by its size; two stay in memory, the usual one and one of an experiment."""
+        return lru_cache(maxsize=2)(self._vocabulary)
+
+    def _vocabulary(self, size: int) -> Vocabulary:
         examples = (*self.task.train, *self.corpus)
 
         def texts() -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +100,7 @@ class Trial:
 
     def vocabulary(self, design: Design) -> Vocabulary:
         """V of a design."""
-        return self._vocabularies(design.vocabulary_size)
-
-    @cached_property
-    def _vocabularies(self) -> Callable[[int], Vocabulary]:
-        return lru_cache(maxsize=2)(self.lesson.vocabulary)
+        return self.lesson.vocabulary(design.vocabulary_size)
 
     # -- DANs ---------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,22 @@ def test_above_smoke_the_shapes_are_a_run_of_their_own(fake: FakePaper) -> None:
     (shape, _) = read_measurements(fake.run_folder("shapes") / "measurements.jsonl")
     assert (shape.scale, shape.data) == ("mini", "none")
     assert json.loads((fake.run_folder("mini-builtin") / "environment.json").read_text())["seeds"] == [0, 1]
+
+
+def test_a_finished_run_lets_go_of_its_data(fake: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Architectures at full size need the memory in which the trained run kept its tasks."""
+    runs: list[weakref.ref[Run]] = []
+    alive: list[bool] = []
+    run_steps = runner.run_steps
+
+    def watched(prepared: runner.Prepared) -> list[Measurement]:
+        alive.extend(run() is not None for run in runs)
+        runs.append(weakref.ref(prepared.run))
+        return run_steps(prepared)
+
+    monkeypatch.setattr(runner, "run_steps", watched)
+    assert cli.main(["run", "fake-paper", "--tasks", "sentiment"]) == 0
+    assert alive == [False]
 
 
 def test_planning_runs_and_writes_nothing(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
