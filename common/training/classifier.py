@@ -12,9 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedConfig
 
 from common.encoders.layered import LayeredEncoder
 from common.training.batches import Batch, EncodedSplit
+
+
+def head_dropout(config: PreTrainedConfig) -> float:
+    """The rate before the classifier, as transformers' own heads read it: ALBERT's differs from that of its layers."""
+    rates = (getattr(config, name, None) for name in ("classifier_dropout", "classifier_dropout_prob"))
+    return next((float(rate) for rate in rates if rate is not None), float(config.hidden_dropout_prob))
 
 
 class PooledClassifier(nn.Module):

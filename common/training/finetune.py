@@ -14,7 +14,7 @@ from common.encoders.sources import PretrainedEncoder
 from common.records import write_json
 from common.tasks.task import Task
 from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
-from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
+from common.training.classifier import EncoderClassifier, PooledClassifier, head_dropout, task_loss
 from common.training.loop import FitReport, Progress, TrainingPlan, fit
 
 
@@ -49,7 +49,7 @@ def new_classifier(encoder: LayeredEncoder, task: Task, seed: int) -> EncoderCla
     torch.manual_seed(seed)
     outputs = max(1, len(task.labels))
     config = encoder.config
-    head = PooledClassifier(encoder.hidden_size, outputs, config.hidden_dropout_prob)
+    head = PooledClassifier(encoder.hidden_size, outputs, head_dropout(config))
     deviation = None if config.model_type == "roberta" else config.initializer_range
     return EncoderClassifier(encoder, head.initialise(encoder.pooler_dense, deviation))
 

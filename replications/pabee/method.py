@@ -26,7 +26,7 @@ from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
 from common.errors import UserError
 from common.training.batches import Batch
-from common.training.classifier import task_loss
+from common.training.classifier import head_dropout, task_loss
 from common.training.loop import MakeOptimizer, TrainingPlan
 
 # -- The model: one exit after every layer ----------------------------------------------------------------------------
@@ -61,9 +61,7 @@ class PABEE(nn.Module):
         The pooler is the pretrained one and is trained on; classifiers are drawn from N(0, 0.02) with bias 0.
         """
         torch.manual_seed(seed)
-        config = encoder.config
-        dropout = getattr(config, "classifier_dropout_prob", config.hidden_dropout_prob)
-        exits = Exits(encoder.num_layers, encoder.hidden_size, outputs, dropout)
+        exits = Exits(encoder.num_layers, encoder.hidden_size, outputs, head_dropout(encoder.config))
         if encoder.pooler_dense is not None:
             exits.pooler.load_state_dict(encoder.pooler_dense.state_dict())
         for name, parameter in exits.classifiers.named_parameters():

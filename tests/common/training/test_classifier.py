@@ -1,12 +1,14 @@
-"""Logits of a whole split, against the model asked about one example at a time."""
+"""Logits of a whole split, against the model asked about one example at a time; the head's dropout."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers import AlbertConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedConfig, RobertaConfig
 
 from common.training.batches import Batch, EncodedSplit
-from common.training.classifier import classifier_logits
+from common.training.classifier import classifier_logits, head_dropout
 
 CPU = torch.device("cpu")
 
@@ -59,3 +61,20 @@ def test_the_model_is_asked_on_its_device_and_answers_come_home() -> None:
     assert asked == [elsewhere]
     assert found.device == CPU
     assert found.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "rate"),
+    [
+        (BertConfig(hidden_dropout_prob=0.2), 0.2),
+        (BertConfig(hidden_dropout_prob=0.2, classifier_dropout=0.3), 0.3),
+        (RobertaConfig(hidden_dropout_prob=0.2), 0.2),
+        (AlbertConfig(hidden_dropout_prob=0.0, classifier_dropout_prob=0.1), 0.1),
+    ],
+)
+def test_the_head_drops_out_as_in_transformers(config: PreTrainedConfig, rate: float) -> None:
+    assert head_dropout(config) == rate
+    small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
+    theirs = AutoModelForSequenceClassification.from_config(type(config)(**{**config.to_diff_dict(), **small}))
+    dropouts = [m.p for name, m in theirs.named_modules() if name in ("dropout", "classifier.dropout")]
+    assert dropouts == [rate]
