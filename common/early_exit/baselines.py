@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from common.early_exit.clock import Clock
+from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
 from common.replication import Run
 from common.tasks.task import Task
@@ -58,6 +59,11 @@ class StaticTrial(ABC):
     def classifier_plan(self) -> TrainingPlan:
         """How the plain and the truncated classifier are fine-tuned, with the trial's seed."""
 
+    @property
+    def pooling(self) -> str:
+        """What of a layer the classifiers read, one of `POOLINGS`."""
+        return FIRST_TOKEN
+
     @cached_property
     def device(self) -> torch.device:
         """A GPU if there is one."""
@@ -96,7 +102,7 @@ class StaticTrial(ABC):
     @property
     def tuner(self) -> FineTuner:
         """Plain fine-tuning."""
-        return FineTuner(self.run.store, self.source, self.run.say, self.run.progress)
+        return FineTuner(self.run.store, self.source, self.run.say, self.run.progress, self.pooling)
 
     def classifier_folder(self, layers: int) -> Path:
         """The classifier fine-tuned on the first `layers` layers; with all of them it is the baseline."""

@@ -152,10 +152,16 @@ class LayeredEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None = None) -> Tensor:
         """h_n (B, L, H)."""
+        return self.encode(input_ids, attention_mask, token_type_ids)[0]
+
+    def encode(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """h_n (B, L, H), and the mask of `embed` for whatever reads it."""
         h, mask = self.embed(input_ids, attention_mask, token_type_ids)
         for i in range(1, self.num_layers + 1):
             h = self.layer(i, h, mask)
-        return h
+        return h, mask
 
     def set_attention(self, implementation: str) -> None:
         """Choose the attention kernel: `sdpa` (fused) or `eager` (plain matrix products, which FLOP counters see)."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from common.encoders.layered import LayeredEncoder
+from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.training.batches import Batch, EncodedSplit
 
 
@@ -25,9 +27,9 @@ def head_dropout(config: PreTrainedConfig) -> float:
 
 
 class PooledClassifier(nn.Module):
-    """tanh pooler on the first token, dropout, linear: BERT's classification head.
+    """tanh pooler, dropout, linear: BERT's classification head.
 
-    p = tanh(W h[0] + b), z = V dropout(p) + c.
+    p = tanh(W h + b), z = V dropout(p) + c, for h one state of a text: its first token's, or the mean.
     """
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float = 0.1) -> None:
@@ -36,9 +38,9 @@ class PooledClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden_size, outputs)
 
-    def forward(self, first: Tensor) -> Tensor:
-        """(B, H) first-token states h[0] to (B, C) logits."""
-        logits: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(first))))
+    def forward(self, state: Tensor) -> Tensor:
+        """(B, H) states h to (B, C) logits."""
+        logits: Tensor = self.classifier(self.dropout(torch.tanh(self.pooler(state))))
         return logits
 
     def initialise(self, pooler: nn.Linear | None, deviation: float | None) -> PooledClassifier:
@@ -52,32 +54,39 @@ class PooledClassifier(nn.Module):
 
 
 class EncoderClassifier(nn.Module):
-    """An encoder and a `PooledClassifier` after its last layer."""
+    """An encoder and a `PooledClassifier` after its last layer, which it reads by `pooling` (one of `POOLINGS`)."""
 
-    def __init__(self, encoder: LayeredEncoder, head: PooledClassifier) -> None:
+    def __init__(self, encoder: LayeredEncoder, head: PooledClassifier, pooling: str = FIRST_TOKEN) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.pooling = encoder, head, pooling
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) logits."""
-        hidden = self.encoder(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-        logits: Tensor = self.head(hidden[:, 0])
+        hidden, mask = self.encoder.encode(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        logits: Tensor = self.head(POOLINGS[self.pooling](hidden, mask))
         return logits
 
     def save(self, folder: Path) -> None:
         """Write encoder and head to `folder` (safetensors and JSON)."""
         self.encoder.save(folder / "encoder")
-        save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
+        state = {k: v.contiguous() for k, v in self.head.state_dict().items()}
+        save_file(state, folder / "head.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod
     def load(folder: Path) -> EncoderClassifier:
         """Read what `save` wrote, in evaluation mode."""
         encoder = LayeredEncoder.load(folder / "encoder")
-        state = load_file(folder / "head.safetensors")
+        state, about = load_with_metadata(folder / "head.safetensors")
         outputs, hidden = state["classifier.weight"].shape
         head = PooledClassifier(hidden, outputs)
         head.load_state_dict(state)
-        return EncoderClassifier(encoder, head).eval()
+        return EncoderClassifier(encoder, head, about.get("pooling", FIRST_TOKEN)).eval()
+
+
+def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and what its header says of them."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from common.artifacts import ArtifactStore
 from common.encoders.layered import LayeredEncoder
+from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
 from common.records import write_json
 from common.tasks.task import Task
@@ -41,7 +42,7 @@ def classification_loss(model: EncoderClassifier, batch: Batch) -> torch.Tensor:
     return task_loss(model(batch), batch.labels)
 
 
-def new_classifier(encoder: LayeredEncoder, task: Task, seed: int) -> EncoderClassifier:
+def new_classifier(encoder: LayeredEncoder, task: Task, seed: int, pooling: str = FIRST_TOKEN) -> EncoderClassifier:
     """`encoder` with a fresh classification head: pretrained pooler, classifier drawn by the family's own rule.
 
     BERT and ALBERT draw it from N(0, 0.02); RoBERTa's head in the replicated code keeps PyTorch's default.
@@ -51,22 +52,27 @@ def new_classifier(encoder: LayeredEncoder, task: Task, seed: int) -> EncoderCla
     config = encoder.config
     head = PooledClassifier(encoder.hidden_size, outputs, head_dropout(config))
     deviation = None if config.model_type == "roberta" else config.initializer_range
-    return EncoderClassifier(encoder, head.initialise(encoder.pooler_dense, deviation))
+    return EncoderClassifier(encoder, head.initialise(encoder.pooler_dense, deviation), pooling)
 
 
 @dataclass(frozen=True)
 class FineTuner:
-    """Fine-tunes the first `layers` layers of one pretrained encoder, or finds that it has been done."""
+    """Fine-tunes the first `layers` layers of one pretrained encoder, or finds that it has been done.
+
+    Attributes:
+        pooling: what of the last layer the classifier reads, one of `POOLINGS`.
+    """
 
     store: ArtifactStore
     source: PretrainedEncoder
     say: Callable[[str], None]
     progress: Progress
+    pooling: str = FIRST_TOKEN
 
     def recipe(self, task: Task, plan: TrainingPlan, layers: int) -> dict[str, object]:
         """All that the result depends on."""
         return {
-            "kind": "classifier",
+            "kind": self._kind,
             "encoder": self.source.fingerprint,
             "layers": layers,
             "task": task.fingerprint,
@@ -79,15 +85,19 @@ class FineTuner:
 
         def make(folder: Path) -> None:
             encoder = self.source.encoder.first_layers(layers)
-            model = new_classifier(encoder, task, plan.seed)
+            model = new_classifier(encoder, task, plan.seed, self.pooling)
             batches = BucketedBatches(encoded.train, plan.batch_size, plan.seed)
             checkpoint = folder / "checkpoint" / "loop.safetensors"
             report = fit(model, batches, classification_loss, plan, checkpoint=checkpoint, progress=self.progress)
             model.cpu().save(folder)
             write_report(folder, report)
 
-        name = f"classifier/{self.source.name}-{layers}L/{task.name}/seed{plan.seed}"
+        name = f"{self._kind}/{self.source.name}-{layers}L/{task.name}/seed{plan.seed}"
         return self.store.get(name, self.recipe(task, plan, layers), make, self.say)
+
+    @property
+    def _kind(self) -> str:
+        return "classifier" if self.pooling == FIRST_TOKEN else f"classifier-{self.pooling}"
 
 
 def write_report(folder: Path, report: FitReport) -> None:

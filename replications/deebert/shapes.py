@@ -223,7 +223,7 @@ def spread_exits(run: Run) -> list[Measurement]:
     """Exits spread evenly over 1..12 at batch 1 and 32: speed-up against the layer ratio, and the machine's ceiling."""
     bench, shape = Bench.of("bert-base"), shape_of("bert-base")
     measurements = []
-    for size, passes in ((1, 24), (32, 4)):
+    for size, passes in ((1, 24), (32, 3)):
         arms = {"DeeBERT": leaving(bench.model)}
         spread = time_spread_exits(bench.plain, arms, shape, size=size, passes=passes)
         measurements += spread.rows("DeeBERT", "bert-base")

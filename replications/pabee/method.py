@@ -1,6 +1,7 @@
 """PABEE (Zhou et al., NeurIPS 2020): leave as soon as the exits of several layers in a row agree.
 
 Notation: n layers, h_i (B, L, H) the output of layer i, h_i[0] its first token, C outputs (1 for a regression).
+An encoder that was not pretrained to be read at its first token is read as the mean of h_i (`common.encoders.pooling`).
 
     p_i = tanh(W h_i[0] + b)           one pooler, shared by all exits
     z_i = V_i dropout(p_i) + c_i       one linear map for each layer; the n-th is the ordinary classifier
@@ -18,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.early_exit.rules import ExitState, require_classes
 from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
+from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.training.batches import Batch
-from common.training.classifier import head_dropout, task_loss
+from common.training.classifier import head_dropout, load_with_metadata, task_loss
 from common.training.loop import MakeOptimizer, TrainingPlan
 
 # -- The model: one exit after every layer ----------------------------------------------------------------------------
@@ -41,21 +43,21 @@ class Exits(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifiers = nn.ModuleList(nn.Linear(hidden_size, outputs) for _ in range(num_layers))
 
-    def forward(self, index: int, first: Tensor) -> Tensor:
-        """z_i (B, C) from h_i[0] (B, H), i = `index` from 1."""
-        logits: Tensor = self.classifiers[index - 1](self.dropout(torch.tanh(self.pooler(first))))
+    def forward(self, index: int, state: Tensor) -> Tensor:
+        """z_i (B, C) from h_i[0] (B, H), or from the mean of h_i; i = `index` from 1."""
+        logits: Tensor = self.classifiers[index - 1](self.dropout(torch.tanh(self.pooler(state))))
         return logits
 
 
 class PABEE(nn.Module):
     """An encoder with an exit after every layer: what `common.early_exit` runs."""
 
-    def __init__(self, encoder: LayeredEncoder, exits: Exits) -> None:
+    def __init__(self, encoder: LayeredEncoder, exits: Exits, pooling: str = FIRST_TOKEN) -> None:
         super().__init__()
-        self.encoder, self.exits = encoder, exits
+        self.encoder, self.exits, self.pooling = encoder, exits, pooling
 
     @staticmethod
-    def fresh(encoder: LayeredEncoder, outputs: int, seed: int) -> PABEE:
+    def fresh(encoder: LayeredEncoder, outputs: int, seed: int, pooling: str = FIRST_TOKEN) -> PABEE:
         """Untrained exits on a copy of a pretrained encoder.
 
         The pooler is the pretrained one and is trained on; classifiers are drawn from N(0, 0.02) with bias 0.
@@ -69,7 +71,7 @@ class PABEE(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
             else:
                 nn.init.zeros_(parameter)
-        return PABEE(encoder.first_layers(encoder.num_layers), exits)
+        return PABEE(encoder.first_layers(encoder.num_layers), exits, pooling)
 
     @property
     def num_layers(self) -> int:
@@ -86,7 +88,7 @@ class PABEE(nn.Module):
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i."""
-        logits: Tensor = self.exits(index, hidden[:, 0])
+        logits: Tensor = self.exits(index, POOLINGS[self.pooling](hidden, mask))
         return logits
 
     def forward(self, batch: Batch) -> Tensor:
@@ -96,17 +98,18 @@ class PABEE(nn.Module):
     def save(self, folder: Path) -> None:
         """Write encoder and exits to `folder`."""
         self.encoder.save(folder / "encoder")
-        save_file({k: v.contiguous() for k, v in self.exits.state_dict().items()}, folder / "exits.safetensors")
+        state = {k: v.contiguous() for k, v in self.exits.state_dict().items()}
+        save_file(state, folder / "exits.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod
     def load(folder: Path) -> PABEE:
         """Read what `save` wrote, in evaluation mode."""
         encoder = LayeredEncoder.load(folder / "encoder")
-        state = load_file(folder / "exits.safetensors")
+        state, about = load_with_metadata(folder / "exits.safetensors")
         outputs, hidden = state["classifiers.0.weight"].shape
         exits = Exits(encoder.num_layers, hidden, outputs)
         exits.load_state_dict(state)
-        return PABEE(encoder, exits).eval()
+        return PABEE(encoder, exits, about["pooling"]).eval()
 
 
 # -- Training: all exits together, in one stage -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from common.early_exit.baselines import StaticTrial
 from common.early_exit.runtime import collect_logits
+from common.encoders.pooling import FIRST_TOKEN, MEAN
 from common.training.batches import BucketedBatches, EncodedSplit, encode
 from common.training.classifier import classifier_logits, predictions
 from common.training.finetune import write_report
@@ -34,12 +35,14 @@ class Settings:
     Attributes:
         plan: of the plain classifiers, and of PABEE's encoder.
         exits_rate: learning rate of PABEE's pooler and classifiers.
+        pooling: what of a layer exits and plain classifiers read.
         tolerance: within which two values of a regression agree (the official code's example).
     """
 
     encoder: str
     plan: TrainingPlan
     exits_rate: float
+    pooling: str = FIRST_TOKEN
     tolerance: float = 0.1
 
 
@@ -53,6 +56,7 @@ SETTINGS = {
         encoder="minilm",
         plan=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
         exits_rate=2e-3,
+        pooling=MEAN,
     ),
     "paper": Settings(
         encoder="albert/albert-base-v2",
@@ -107,6 +111,11 @@ class Trial(StaticTrial):
         return self.settings.encoder
 
     @property
+    def pooling(self) -> str:
+        """That of the scale, for the baselines as for PABEE."""
+        return self.settings.pooling
+
+    @property
     def classifier_plan(self) -> TrainingPlan:
         """The plain classifier's plan, which is also PABEE's."""
         return self.settings.plan
@@ -149,7 +158,7 @@ class Trial(StaticTrial):
         plan, exits_rate = self.settings.plan, self.settings.exits_rate
 
         def make(folder: Path) -> None:
-            model = PABEE.fresh(self.source.encoder, self.outputs, plan.seed)
+            model = PABEE.fresh(self.source.encoder, self.outputs, plan.seed, self.pooling)
             batches = BucketedBatches(self.encoded.train, plan.batch_size, plan.seed)
             report = fit(
                 model,
@@ -165,7 +174,7 @@ class Trial(StaticTrial):
 
         name = f"pabee/joint/{self.source.name}/{self.task_name}/seed{self.seed}"
         plain = self.tuner.recipe(self.task, plan, self.num_layers)
-        recipe = {**plain, "kind": "pabee", "exits_rate": exits_rate}
+        recipe = {**plain, "kind": "pabee", "pooling": self.pooling, "exits_rate": exits_rate}
         return self.run.store.get(name, recipe, make, self.run.say)
 
     def model(self) -> PABEE:

@@ -1,5 +1,8 @@
 """Invariants of patience on any model: batched = one by one = simulated, and nobody leaves before layer t+1."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,8 +10,10 @@ from torch import Tensor
 
 from common.early_exit.rules import ConfidenceAbove, ExitRule
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
+from common.encoders.pooling import FIRST_TOKEN, MEAN
+from common.encoders.shapes import random_encoder
 from common.training.batches import Batch
-from replications.pabee.method import leaves_after, leaves_within
+from replications.pabee.method import PABEE, leaves_after, leaves_within
 
 DEPTH = 6
 
@@ -95,3 +100,26 @@ def test_more_tolerance_never_leaves_later(seed: int, patience: int, one: float,
     logits = torch.randn(50, DEPTH, 1, generator=torch.Generator().manual_seed(seed))
     narrow, wide = (simulate(logits, leaves_within(tau, patience, DEPTH)) for tau in sorted((one, other)))
     assert (wide.exit_layer <= narrow.exit_layer).all()
+
+
+@pytest.mark.parametrize("pooling", [FIRST_TOKEN, MEAN])
+def test_padded_texts_leave_as_they_do_alone(pooling: str) -> None:
+    """The real model, on texts of different lengths."""
+    model = PABEE.fresh(random_encoder("tiny", seed=0), 2, seed=0, pooling=pooling).eval()
+    lengths = torch.tensor([9, 4, 6, 1])
+    present = (torch.arange(9) < lengths[:, None]).long()
+    ids = torch.randint(5, 100, present.shape, generator=torch.Generator().manual_seed(0)) * present
+    batch = Batch(ids, present, None, torch.zeros(4), torch.arange(4))
+    rule = leaves_after(1, model.num_layers)
+    batched = run_early_exit(model, batch, rule)
+    for i, length in enumerate(lengths.tolist()):
+        alone = Batch(ids[i : i + 1, :length], None, None, torch.zeros(1), torch.arange(1))
+        single = run_early_exit(model, alone, rule)
+        assert single.exit_layer == batched.exit_layer[i]
+        torch.testing.assert_close(single.logits[0], batched.logits[i])
+
+
+def test_a_loaded_model_reads_as_it_was_trained_to(tmp_path: Path) -> None:
+    model = PABEE.fresh(random_encoder("tiny", seed=0), 2, seed=0, pooling=MEAN)
+    model.save(tmp_path)
+    assert PABEE.load(tmp_path).pooling == MEAN

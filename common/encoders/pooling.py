@@ -1,0 +1,34 @@
+"""What a classifier reads of a layer's hidden states: the first token, or the mean of all tokens.
+
+BERT was pretrained to be read at its first token. A sentence encoder such as MiniLM-L6 was tuned to be read as a mean,
+and its first token hardly differs between texts in the lower layers: an exit there has nothing to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+Pooling = Callable[[Tensor, Tensor | None], Tensor]
+"""(B, H) from hidden states (B, L, H) and the mask of `LayeredEncoder.embed`."""
+
+
+def first_token(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """h[0]."""
+    return hidden[:, 0]
+
+
+def mean_of_tokens(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean of h over the tokens that are no padding."""
+    if mask is None:
+        return hidden.mean(1)
+    # Row 0 of the mask says what the first token, which is never padding, may attend to: every token.
+    row = mask[:, 0, 0]
+    present = (row == 0 if row.is_floating_point() else row).to(hidden.dtype)[..., None]
+    return (hidden * present).sum(1) / present.sum(1)
+
+
+FIRST_TOKEN, MEAN = "first token", "mean"
+
+POOLINGS: Mapping[str, Pooling] = {FIRST_TOKEN: first_token, MEAN: mean_of_tokens}
