@@ -1,0 +1,297 @@
+"""FastBERT (Liu et al., ACL 2020): every layer has a classifier that learned from the last one; leave when it is sure.
+
+Notation: L layers, h_i (B, T, H) the output of layer i, N classes. The paper counts layers from 0, this code from 1.
+
+    classifier   a = tanh(W_1 h_i)            H -> 128, every token
+                 b = SelfAttention_128(a)     2 heads, no residual, no LayerNorm
+                 p = softmax(W_3 tanh(W_2 b[first token]))
+    stage 2      backbone and teacher (the classifier of layer L) learn from labels; students are not run
+    stage 3      backbone and teacher frozen: students i = 1..L-1 learn  sum_i KL(p_t || p_si)   (code)
+                                                                     or  sum_i KL(p_si || p_t)   (equations 5 and 6)
+    use          leave at the first layer with U <= Speed,  U = sum_c p(c) ln p(c) / ln(1/N)     (equation 7)
+
+Dimensions are the paper's; two heads, tanh, pooling, no residuals and the direction of KL are the official code's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.early_exit.rules import ExitState, entropy, require_classes
+from common.early_exit.runtime import all_exits
+from common.encoders.layered import LayeredEncoder
+from common.errors import UserError
+from common.records import atomic_write
+from common.training.batches import Batch
+from common.training.classifier import task_loss
+from common.training.loop import MakeOptimizer, TrainingPlan
+
+WIDTH = 128
+HEADS = 2
+
+# -- The classifier of a layer ----------------------------------------------------------------------------------------
+
+
+class ExitClassifier(nn.Module):
+    """One classifier: 180,992 + 129 N parameters at H = 768.
+
+    Only the first token's row of the self-attention is used, so only its query and its output are computed: the
+    answer is the same as with all rows.
+    """
+
+    def __init__(self, hidden_size: int, classes: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(hidden_size, WIDTH)
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.attended = nn.Linear(WIDTH, WIDTH)
+        self.dense = nn.Linear(WIDTH, WIDTH)
+        self.classify = nn.Linear(WIDTH, classes)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N) logits.
+
+        Args:
+            hidden: (B, T, H).
+            mask: what may be attended to, (B, 1, 1 or T, T), boolean or added to the scores; None without padding.
+        """
+        a = torch.tanh(self.narrow(hidden))
+        q, k, v = (_split_heads(x) for x in (self.query(a[:, :1]), self.key(a), self.value(a)))
+        row = None if mask is None else mask[:, :, :1]
+        dropout = self.dropout if self.training else 0.0
+        b = F.scaled_dot_product_attention(q, k, v, attn_mask=row, dropout_p=dropout)
+        c = self.attended(b.transpose(1, 2).flatten(2)[:, 0])
+        logits: Tensor = self.classify(torch.tanh(self.dense(c)))
+        return logits
+
+    def save(self, path: Path) -> None:
+        """Write the weights, whole or not at all."""
+        with atomic_write(path) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary)
+
+    @staticmethod
+    def load(path: Path) -> ExitClassifier:
+        """Read what `save` wrote, in evaluation mode."""
+        state = load_file(path)
+        classifier = ExitClassifier(state["narrow.weight"].shape[1], state["classify.weight"].shape[0])
+        classifier.load_state_dict(state)
+        return classifier.eval()
+
+
+def _split_heads(x: Tensor) -> Tensor:
+    """(B, heads, T, 64) from (B, T, 128)."""
+    batch, tokens, _ = x.shape
+    return x.view(batch, tokens, HEADS, WIDTH // HEADS).transpose(1, 2)
+
+
+# -- The models -------------------------------------------------------------------------------------------------------
+
+
+class Teacher(nn.Module):
+    """Backbone and the last layer's classifier: what stage 2 trains, and the paper's baseline "BERT"."""
+
+    def __init__(self, encoder: LayeredEncoder, classifier: ExitClassifier) -> None:
+        super().__init__()
+        self.encoder, self.classifier = encoder, classifier
+
+    @staticmethod
+    def fresh(encoder: LayeredEncoder, classes: int, seed: int) -> Teacher:
+        """An untrained classifier (PyTorch's own initialisation) on a copy of a pretrained encoder."""
+        torch.manual_seed(seed)
+        classifier = ExitClassifier(encoder.hidden_size, classes)
+        return Teacher(encoder.first_layers(encoder.num_layers), classifier)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, N) logits."""
+        hidden, mask = self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        for index in range(1, self.encoder.num_layers + 1):
+            hidden = self.encoder.layer(index, hidden, mask)
+        logits: Tensor = self.classifier(hidden, mask)
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Write backbone and classifier to `folder`."""
+        self.encoder.save(folder / "encoder")
+        self.classifier.save(folder / "teacher.safetensors")
+
+    @staticmethod
+    def load(folder: Path) -> Teacher:
+        """Read what `save` wrote, in evaluation mode."""
+        encoder = LayeredEncoder.load(folder / "encoder")
+        return Teacher(encoder, ExitClassifier.load(folder / "teacher.safetensors")).eval()
+
+
+def fresh_students(encoder: LayeredEncoder, classes: int, seed: int) -> list[ExitClassifier]:
+    """Untrained classifiers for layers 1..L-1."""
+    torch.manual_seed(seed)
+    return [ExitClassifier(encoder.hidden_size, classes) for _ in range(encoder.num_layers - 1)]
+
+
+class FastBERT(nn.Module):
+    """A backbone with students on layers 1..L-1 and the teacher on layer L: what `common.early_exit` runs."""
+
+    def __init__(self, teacher: Teacher, students: Sequence[ExitClassifier]) -> None:
+        """Join them.
+
+        Raises:
+            ValueError: there is not one student for every layer but the last.
+        """
+        super().__init__()
+        if len(students) != teacher.encoder.num_layers - 1:
+            raise ValueError(f"{teacher.encoder.num_layers} layers want one student less, found {len(students)}")
+        self.encoder, self.teacher = teacher.encoder, teacher.classifier
+        self.students = nn.ModuleList(students)
+
+    @property
+    def num_layers(self) -> int:
+        """The depth L."""
+        return self.encoder.num_layers
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """h_0, the embeddings, and the attention mask."""
+        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+
+    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """h_i from h_{i-1}, i = `index` from 1."""
+        return self.encoder.layer(index, hidden, mask)
+
+    def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N) logits of student i, or of the teacher at layer L."""
+        classifier = self.teacher if index == self.num_layers else self.students[index - 1]
+        logits: Tensor = classifier(hidden, mask)
+        return logits
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, L, N) logits of every classifier."""
+        return all_exits(self, batch)
+
+    def save(self, folder: Path) -> None:
+        """Write everything to `folder`."""
+        Teacher(self.encoder, self.teacher).save(folder)
+        self.save_students(folder)
+
+    def save_students(self, folder: Path) -> None:
+        """Write the students alone."""
+        for index, student in enumerate(self.students, 1):
+            student.save(student_file(folder, index))  # type: ignore[operator]
+
+    @staticmethod
+    def load(teacher: Path, students: Path) -> FastBERT:
+        """Join a saved teacher and the students saved in another folder (or the same), in evaluation mode."""
+        model = Teacher.load(teacher)
+        files = [student_file(students, index) for index in range(1, model.encoder.num_layers)]
+        return FastBERT(model, [ExitClassifier.load(file) for file in files]).eval()
+
+
+def student_file(folder: Path, index: int) -> Path:
+    """Where the student of layer `index` = 1..L-1 is kept."""
+    return folder / f"student-{index}.safetensors"
+
+
+# -- Training ---------------------------------------------------------------------------------------------------------
+
+Direction = Callable[[Tensor, Tensor], Tensor]
+"""A distance of student logits (B, N) from the teacher's ln p_t (B, N), mean over the batch."""
+
+
+def kl_from_teacher(student: Tensor, teacher_log_p: Tensor) -> Tensor:
+    """KL(p_t || p_s) = sum_c p_t(c) (ln p_t(c) - ln p_s(c)): the official code's direction, and the default here."""
+    return F.kl_div(F.log_softmax(student, dim=-1), teacher_log_p, log_target=True, reduction="batchmean")
+
+
+def kl_from_student(student: Tensor, teacher_log_p: Tensor) -> Tensor:
+    """KL(p_s || p_t) = sum_c p_s(c) (ln p_s(c) - ln p_t(c)): as equation 5 prints it."""
+    return F.kl_div(teacher_log_p, F.log_softmax(student, dim=-1), log_target=True, reduction="batchmean")
+
+
+def teacher_loss(model: Teacher, batch: Batch) -> Tensor:
+    """Stage 2: -ln p_t(y)."""
+    return task_loss(model(batch), batch.labels)
+
+
+def loss_with_dropout(model: FastBERT, batch: Batch) -> Tensor:
+    """Stage 3 as the official code does it: one pass makes h_i and p_t, with the mode the model is in.
+
+    While training that mode has dropout on, in backbone and teacher too: features and soft labels are noisy.
+    """
+    with torch.no_grad():
+        hidden, mask = model.embed(batch)
+        states = []
+        for index in range(1, model.num_layers + 1):
+            hidden = model.layer(index, hidden, mask)
+            states.append(hidden)
+        teacher_log_p = F.log_softmax(model.teacher(states[-1], mask), dim=-1)
+    losses = [
+        kl_from_teacher(student(h, mask), teacher_log_p) for student, h in zip(model.students, states[:-1], strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def labels_loss(model: FastBERT, batch: Batch) -> Tensor:
+    """The ablation "without self-distillation": backbone, students and teacher all learn from labels, unweighted."""
+    return torch.stack([task_loss(logits, batch.labels) for logits in model(batch).unbind(1)]).sum()
+
+
+def adamw_with_classifiers_at(rate: float) -> MakeOptimizer:
+    """AdamW whose learning rate for the classifiers is `rate`; the plan's is the encoder's."""
+
+    def make(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
+        encoder = [p for name, p in module.named_parameters() if name.startswith("encoder.")]
+        classifiers = [p for name, p in module.named_parameters() if not name.startswith("encoder.")]
+        groups: list[dict[str, Any]] = [{"params": encoder}, {"params": classifiers, "lr": rate}]
+        return torch.optim.AdamW(
+            groups, lr=plan.learning_rate, eps=plan.adam_epsilon, weight_decay=plan.weight_decay, fused=True
+        )
+
+    return make
+
+
+# -- Use: Speed -------------------------------------------------------------------------------------------------------
+
+
+def uncertainty(logits: Tensor) -> Tensor:
+    """U (equation 7): entropy of softmax(logits) over ln N, in [0, 1], over the last dimension."""
+    classes = logits.shape[-1]
+    # Rounding can bring a uniform answer a hair above 1, which Speed = 1 would then not let go.
+    return (entropy(logits) / math.log(classes)).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class UncertaintyAtMost:
+    """Leave when U <= `speed` (`run_fastbert.py`; the authors' pip package has U < Speed).
+
+    0 keeps everyone whose uncertainty is above 0, 1 lets everyone go at layer 1.
+    """
+
+    speed: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.speed <= 1:
+            raise UserError(f"Speed is a threshold on an uncertainty between 0 and 1; got {self.speed}")
+
+    def __call__(self, state: ExitState) -> Tensor:
+        """Who leaves at `state.layer`."""
+        require_classes(state, "leaving by Speed")
+        return uncertainty(state.latest) <= self.speed
+
+
+def require_task_with_classes(name: str, labels: Sequence[str]) -> None:
+    """Refuse what no classifier of this paper can learn.
+
+    Raises:
+        UserError: the task is a regression.
+    """
+    if len(labels) < 2:
+        raise UserError(
+            f"{name} is a regression, and FastBERT leaves by the uncertainty of a classification. "
+            "Take a task with classes, or another paper (PABEE does regressions)"
+        )

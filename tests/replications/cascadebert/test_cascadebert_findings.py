@@ -1,0 +1,319 @@
+"""Operating points, and a whole small run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from common.artifacts import ArtifactStore
+from common.early_exit.clock import BASELINE
+from common.early_exit.runtime import collect_logits, run_early_exit, simulate
+from common.errors import UserError
+from common.records import Measurement
+from common.replication import Journal as StepJournal
+from common.replication import Run, execute
+from common.scales import SCALES
+from common.tasks.task import Example, Task
+from common.training.classifier import classifier_logits
+from replications.cascadebert import experiments
+from replications.cascadebert.findings import (
+    CASCADE,
+    COMPLETE,
+    COMPLETE_DAR,
+    DEEBERT,
+    PABEE,
+    TRUNCATED,
+    WITHOUT_DAR,
+    Findings,
+    between,
+)
+from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
+from replications.cascadebert.trial import SETTINGS, Trial, complete_encoders
+
+WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
+
+
+def examples(count: int, label: Callable[[int], float], offset: int) -> tuple[Example, ...]:
+    def text(i: int) -> str:
+        return " ".join(WORDS[(i * k + offset) % 10] for k in range(1, 3 + i % 5))
+
+    return tuple(Example(text(i), None, label(i), difficulty=1 + i % 3) for i in range(count))
+
+
+def task_of(name: str, labels: tuple[str, ...], metric: str, label: Callable[[int], float]) -> Task:
+    parts = [examples(count, label, offset) for offset, count in enumerate((64, 60, 30, 60))]
+    return Task(name, labels, metric, "builtin", parts[0], parts[1], test=parts[2], tune=parts[3])
+
+
+TOY = task_of("toy", ("no", "yes"), "accuracy", lambda i: i % 2)
+THREE = task_of("three", ("a", "b", "c"), "accuracy", lambda i: i * 7 % 3)
+SIMILARITY = task_of("similarity", (), "spearman", lambda i: (i * 7 % 11) / 2)
+
+
+def small_run(tmp_path: Path, *tasks: Task) -> Run:
+    scale = replace(SCALES["smoke"], timing_examples=4)
+    names = tuple(t.name for t in tasks)
+    run = Run("r", scale, "builtin", None, names, (0,), ArtifactStore(tmp_path), tmp_path, _quiet, lambda line: None)
+    run._tasks.update({t.name: t for t in tasks})
+    return run
+
+
+def _quiet(done: int, total: int) -> None:
+    pass
+
+
+class Silent:
+    def start(self, index: int) -> None:
+        pass
+
+    def finish(self, *, counted: bool) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("run"), TOY, THREE)
+
+
+@pytest.fixture(scope="module")
+def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
+    journal = StepJournal(tmp_path_factory.mktemp("journal"))
+    return execute(experiments.trained_steps(run), journal, Silent(), run)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def toy(run: Run, rows: list[Measurement]) -> Findings:
+    return Findings(Trial(run, "toy", 0, complete_encoders(run)))
+
+
+@pytest.fixture
+def rigged(toy: Findings) -> Findings:
+    """With logits that differ in confidence, for 500 examples on each split; PABEE's exits always agree."""
+    findings = Findings(toy.trial)
+    for split, seed in (("tune", 0), ("dev", 1)):
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*size: int, by: torch.Generator = generator, spread: float = 2 + seed) -> torch.Tensor:
+            return spread * torch.randn(*size, generator=by)
+
+        answers = replace(
+            getattr(toy, split),
+            labels=np.arange(500) % 2,
+            calibrated=draw(500, 2),
+            complete={1: draw(500, 2), 2: draw(500, 2)},
+            deebert=draw(500, 4, 2),
+            pabee=draw(500, 1, 2).expand(500, 4, 2),
+            truncated={k: draw(500, 2) for k in (1, 2)},
+        )
+        setattr(findings, split, answers)
+    return findings
+
+
+def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
+    return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
+
+
+# -- A whole run ------------------------------------------------------------------------------------------------------
+
+
+def test_each_number_of_a_table_is_measured_once(rows: list[Measurement]) -> None:
+    keys = [(m.experiment, m.system, m.setting, m.task, m.metric, m.at, m.seed) for m in rows]
+    assert len(set(keys)) == len(keys)
+
+
+def test_every_experiment_has_its_rows(rows: list[Measurement]) -> None:
+    assert {m.experiment for m in rows} == {
+        "table-main",
+        "thresholds",
+        "figure-tradeoff",
+        "figure-dis",
+        "figure-exited",
+        "regularisation",
+        "difficulty",
+        "costs",
+    }
+    assert {m.task for m in picked(rows, experiment="table-main")} == {"toy", "three", "macro"}
+
+
+def test_the_main_table_has_the_papers_systems_at_each_speed(rows: list[Measurement]) -> None:
+    scored = picked(rows, experiment="table-main", task="toy", metric="score")
+    for setting in ("2x", "3x", "4x"):
+        systems = {m.system for m in scored if m.setting == setting}
+        assert (
+            {TRUNCATED, CASCADE}
+            <= systems
+            <= {TRUNCATED, DEEBERT, PABEE, CASCADE, WITHOUT_DAR, f"{WITHOUT_DAR}, 2L first"}
+        )
+    timed = {(m.system, m.setting) for m in picked(rows, experiment="table-main", task="toy", metric="time_speedup")}
+    assert {(CASCADE, "2x"), (CASCADE, "3x"), (CASCADE, "4x"), ("baseline", "")} <= timed
+
+
+def test_the_average_is_the_plain_mean(rows: list[Measurement]) -> None:
+    for system, setting in (("baseline", ""), (CASCADE, "2x"), (TRUNCATED, "3x")):
+        found = picked(rows, experiment="table-main", system=system, setting=setting, metric="score")
+        by_task = {m.task: m.value for m in found}
+        assert by_task["macro"] == pytest.approx((by_task["toy"] + by_task["three"]) / 2)
+
+
+def test_layers_agree_with_the_closed_form(rows: list[Measurement]) -> None:
+    for m in picked(rows, experiment="thresholds", metric="layer_speedup"):
+        (form,) = picked(rows, experiment="thresholds", metric="closed_form", task=m.task, setting=m.setting)
+        assert m.value == pytest.approx(form.value)
+        assert 4 / 5 <= m.value <= 4
+
+
+def test_the_cascade_run_for_real_is_the_simulation(toy: Findings) -> None:
+    """Logits are collected model by model; the cascade itself, batched or not, gives the same."""
+    trial, cascade = toy.trial, toy.trial.cascade()
+    split = trial.encoded.dev
+    collected = collect_logits(cascade, split.by_length(8), len(split), trial.device)
+    torch.testing.assert_close(collected, toy.cascade.dev, atol=1e-5, rtol=1e-4)
+    batched = run_early_exit(cascade, split.batch(range(len(split))), toy.main.rule)
+    singles = [run_early_exit(cascade, split.batch([row]), toy.main.rule).exit_layer for row in range(len(split))]
+    sure = (collected[:, 0].softmax(-1).amax(-1) - toy.main.at).abs() > 1e-5
+    simulated = simulate(collected, toy.main.rule).exit_layer
+    assert sure.sum() > 50
+    assert torch.equal(batched.exit_layer[sure], simulated[sure])
+    assert torch.equal(torch.cat(singles)[sure], simulated[sure])
+
+
+def test_the_baseline_is_the_big_model_alone(toy: Findings) -> None:
+    """The official evaluation of `big` returns the small model's logits."""
+    trial = toy.trial
+    alone = classifier_logits(trial.classifier(4), trial.encoded.dev, trial.device)
+    torch.testing.assert_close(toy.dev.big, alone, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(toy.dev.big, toy.dev.calibrated)
+
+
+def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
+    """Equal recipes make one artifact: nothing of the cascade's may enter the plain classifier's."""
+    recipe = toy.trial.tuner.recipe(toy.trial.task, toy.trial.classifier_plan, 4)
+    assert recipe["kind"] == "classifier"
+    assert not {"labels", "margin", "weight"} & set(recipe)
+
+
+def test_small_models_have_the_depth_that_is_named(toy: Findings) -> None:
+    assert toy.trial.cascade().depths == (1, 4)
+    assert toy.trial.second_cascade().depths == (2, 4)
+    assert toy.cascade.layers == (1, 5)
+    assert toy.second.layers == (2, 6)
+
+
+def test_labels_belong_to_the_first_small_model_and_to_no_training_seed(run: Run, toy: Findings) -> None:
+    again = Trial(run, "toy", 1, toy.trial.complete)
+    assert again.labels_folder() == toy.trial.labels_folder()
+    assert again.calibrated_folder() != toy.trial.calibrated_folder()
+    assert toy.trial.hard.shape == (64,)
+    assert toy.trial.hard.dtype == torch.bool
+    assert load_file(toy.trial.labels_folder() / "labels.safetensors")["hard"].sum() == toy.trial.hard.sum()
+    assert not list(toy.trial.labels_folder().glob("checkpoint*"))
+
+
+def test_difficulty_is_reported_where_it_is_known(rows: list[Measurement], toy: Findings) -> None:
+    true = picked(rows, experiment="figure-dis", metric="dis_true_difficulty", task="toy")
+    assert {m.system for m in true} == {DEEBERT, TRUNCATED, COMPLETE, COMPLETE_DAR}
+    assert {m.at for m in true} == {3.0, 6.0}, "1 and 2 of 4 layers are 3 and 6 of 12"
+    assert {m.at for m in picked(rows, experiment="difficulty", task="toy")} == {1, 2, 3}
+    unknown = Findings(toy.trial)
+    task = replace(TOY, dev=tuple(replace(e, difficulty=None) for e in TOY.dev))
+    unknown.trial = replace(toy.trial, run=small_run(Path("unused"), task))
+    assert unknown.levels is None
+
+
+def test_a_smoke_run_decides_nothing(rows: list[Measurement]) -> None:
+    assert not picked(rows, experiment="claims")
+
+
+def test_a_regression_is_refused(tmp_path: Path) -> None:
+    run = small_run(tmp_path, SIMILARITY)
+    with pytest.raises(UserError, match="similarity is a regression. Drop it from TASKS"):
+        experiments.trained_steps(run)
+
+
+# -- Operating points -------------------------------------------------------------------------------------------------
+
+
+def test_thresholds_reach_the_asked_speed_on_tune(rigged: Findings) -> None:
+    for system in (rigged.cascade, rigged.without_dar, rigged.deebert):
+        for speedup in (2.0, 3.0):
+            point = rigged.at_speed(system, speedup)
+            assert point is not None
+            executed = system.executed(simulate(system.tune, point.rule))
+            assert 4 / executed.mean() == pytest.approx(speedup, abs=0.05)
+
+
+def test_a_dev_tuned_threshold_meets_the_speed_on_dev(rigged: Findings) -> None:
+    chosen = {(p.system.name, p.setting): p for p in rigged.dev_tuned}
+    mine = chosen[CASCADE, "2x (dev-tuned)"]
+    assert rigged.layer_speedup(mine) == pytest.approx(2.0, abs=0.03)
+    on_tune = rigged.at_speed(rigged.cascade, 2.0)
+    assert on_tune is not None
+    assert on_tune.at != mine.at
+    assert abs(rigged.layer_speedup(on_tune) - 2) > abs(rigged.layer_speedup(mine) - 2)
+
+
+def test_a_system_that_is_too_slow_has_no_row(rigged: Findings) -> None:
+    """Four layers and a patience of 1: at most 2x; a 2-layer model first: at most 2x."""
+    for system in (rigged.pabee, rigged.second):
+        assert rigged.at_speed(system, 2.0) is not None
+        assert rigged.at_speed(system, 3.0) is None
+        assert rigged.at_speed(system, 4.0) is None
+    names = {(p.system.name, p.setting) for p in rigged.table_points}
+    assert (PABEE, "3x") not in names
+    assert (CASCADE, "4x") in names
+
+
+def test_a_cascade_passes_on_what_it_is_least_sure_of(rigged: Findings) -> None:
+    sure = torch.softmax(rigged.dev.calibrated, -1).amax(-1).numpy()
+    passed = (rigged.main.outcome.exit_layer == 2).numpy()
+    assert 0 < passed.mean() < 0.5
+    assert sure[passed].max() <= rigged.main.at < sure[~passed].min()
+    assert (rigged.main.predictions[passed] == rigged.full[passed]).all()
+    assert (rigged.main.predictions[~passed] == rigged.dev.calibrated.argmax(-1).numpy()[~passed]).all()
+
+
+def test_flops_count_both_models_for_what_is_passed_on(rigged: Findings) -> None:
+    rigged.trial = replace(rigged.trial)
+    small, both = rigged.cascade.flops(20)
+    assert both - small == rigged.second.flops(20)[1] - rigged.second.flops(20)[0]
+    assert both - small > small > 0
+    assert rigged.deebert.flops(20)[0] == small, "one layer with a pooled head, either way"
+
+
+def test_thresholds_lie_between_the_values_that_were_seen() -> None:
+    values = torch.tensor([0.5, 0.5, 0.7, 0.9, 0.9])
+    assert between(values) == pytest.approx([0.6, 0.8])
+    assert between(torch.ones(5)) == []
+    many = between(torch.linspace(0, 1, 5000), count=200)
+    assert len(many) == 200
+    assert many[0] < 0.001 and many[-1] > 0.999
+
+
+def test_static_rivals_get_all_of_half_a_layer(run: Run) -> None:
+    trial = Trial(run, "toy", 0, complete_encoders(run))
+    assert [trial.layers_at(s) for s in (2, 3, 4)] == [2, 2, 1]
+    assert trial.truncations == (1, 2)
+
+
+def test_cost_shares_sum_to_one() -> None:
+    base = 1 + np.random.default_rng(0).random(50)
+    seconds = {SMALL: 0.2 * base, BOTH: 0.95 * base, ASKED: base, BASELINE: 0.7 * base}
+    shares = cost_shares(seconds.__getitem__)
+    assert {name: round(s.value, 6) for name, s in shares.items()} == {
+        "small_share": 0.2,
+        "big_share": 0.75,
+        "selection_share": 0.05,
+    }
+
+
+def test_at_the_papers_scale_the_settings_are_the_scripts() -> None:
+    paper = SETTINGS["paper"]
+    assert (paper.margin, paper.weight) == (0.5, 0.5)
+    assert (paper.plan.learning_rate, paper.plan.epochs, paper.plan.batch_size) == (2e-5, 5, 16)
+    assert paper.labels.seeds == 5
+    assert paper.published[2] == "google/bert_uncased_L-2_H-768_A-12"
+    assert paper.small == paper.shallow == (2, 4, 6)

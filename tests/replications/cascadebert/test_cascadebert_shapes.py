@@ -1,0 +1,90 @@
+"""The shapes run: sizes against transformers' own modules, the clocked parts on a small cascade."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from common.early_exit.imposed import plain_classifier
+from common.encoders.shapes import find_shape, random_encoder
+from common.timing.flops import EncoderShape
+from common.training.classifier import EncoderClassifier, PooledClassifier
+from replications.cascadebert import shapes
+from replications.cascadebert.method import Cascade
+
+RUN: Any = SimpleNamespace(progress=lambda done, total: None, seeds=(0,))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything of the tiny shape with 1 and 4 layers, whichever backbone is asked for."""
+    encoder = random_encoder(replace(find_shape("tiny"), layers=1), seed=1)
+    first = EncoderClassifier(encoder, PooledClassifier(encoder.hidden_size, shapes.CLASSES)).eval()
+    big = plain_classifier("tiny", shapes.CLASSES)
+    both = [EncoderShape.from_config(m.encoder.config) for m in (first, big)]
+    bench = shapes.Bench(Cascade([first, big]).eval(), *both)
+    monkeypatch.setattr(shapes.Bench, "of", staticmethod(lambda name: bench))
+
+
+def test_sizes_are_those_of_the_modules() -> None:
+    rows = {(m.backbone, m.metric): m.value for m in shapes.sizes()}
+    for name in shapes.BACKBONES:
+        for metric, layers in (("parameters", 12), ("small_parameters", 2)):
+            encoder = random_encoder(replace(find_shape(name), layers=layers), device="meta")
+            head = sum(p.numel() for p in PooledClassifier(encoder.hidden_size, 3).parameters())
+            assert encoder.pooler_dense is not None
+            own_pooler = sum(p.numel() for p in encoder.pooler_dense.parameters())
+            assert rows[name, metric] == sum(p.numel() for p in encoder.parameters()) - own_pooler + head
+        assert rows[name, "small_bytes"] == 4 * rows[name, "small_parameters"]
+
+
+def test_two_layers_cost_a_sixth_but_more_parameters_than_that() -> None:
+    """The embedding tables come twice; a 2-layer ALBERT is as large as the whole one."""
+    rows = {(m.backbone, m.metric): m.value for m in shapes.sizes()}
+    assert rows["bert-base", "small_flops_share"] == pytest.approx(1 / 6, abs=0.002)
+    assert rows["bert-base", "small_parameter_share"] > 0.35
+    assert rows["albert-base", "small_parameter_share"] == 1.0
+
+
+@pytest.mark.parametrize(("setting", "speedup"), [("2x", 2.0), ("3x", 3.0), ("4x", 4.0)])
+def test_the_imposed_shares_are_the_closed_forms(setting: str, speedup: float) -> None:
+    plan = shapes.settled_by(shapes.SINGLES, round(shapes.PASSED_ON[setting] * shapes.SINGLES))
+    assert 12 / (2 + 12 * (plan == 2).double().mean().item()) == pytest.approx(speedup)
+
+
+def test_three_batches_pass_on_a_sixth_exactly() -> None:
+    counts = shapes.spread(shapes.PASSED_ON[shapes.MAIN], shapes.BATCH, shapes.PASSES)
+    assert counts == [5, 5, 6]
+    assert sum(counts) / (shapes.BATCH * shapes.PASSES) == pytest.approx(1 / 6)
+    assert (shapes.settled_by(32, 5, seed=1) == 2).sum() == 5
+    assert not torch.equal(shapes.settled_by(32, 5, seed=1), shapes.settled_by(32, 5, seed=2))
+
+
+def test_a_speedup_comes_out_in_three_currencies_and_costs_are_split(small: None) -> None:
+    rows = shapes.singles("bert-base")
+    for setting, share in shapes.PASSED_ON.items():
+        mine = {m.metric: m for m in rows if m.setting == setting}
+        assert set(mine) == {"layer_speedup", "flops_speedup", "time_speedup"}
+        assert mine["layer_speedup"].value == pytest.approx(4 / (1 + 4 * share))
+        assert mine["flops_speedup"].value == pytest.approx(mine["layer_speedup"].value, rel=0.05)
+        assert [m.timed for m in mine.values()] == [False, False, True]
+    shares = {m.metric: m.value for m in rows if m.experiment == "costs"}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) == {"small_share", "big_share", "selection_share"}
+
+
+def test_batches_are_compared_with_the_closed_form_and_with_running_both(small: None) -> None:
+    rows = {(m.system, m.metric): m for m in shapes.batches(RUN)}
+    speedup, share = rows["CascadeBERT", "throughput_ratio"], rows["CascadeBERT", "share_of_closed_form"]
+    assert share.value == pytest.approx(speedup.value / (4 / (1 + 4 / 6)))
+    assert share.ci_low is not None and share.ci_low <= share.value
+    both = rows["both for everyone", "throughput_ratio"]
+    assert rows["CascadeBERT", "speedup_over_both"].value == pytest.approx(speedup.value / both.value, rel=1e-6)
+
+
+def test_every_backbone_has_its_steps() -> None:
+    steps = shapes.shape_steps(RUN)
+    assert all(any(backbone in step.name for step in steps) for backbone in shapes.BACKBONES)
+    assert sum(step.seconds for step in steps) < 180
