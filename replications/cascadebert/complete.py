@@ -106,6 +106,16 @@ def encode_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> Encod
     )
 
 
+def with_kept_embeddings(source: PretrainedEncoder) -> PretrainedEncoder:
+    """The encoder with embedding tables that no training moves; the given one is left alone.
+
+    A shallow encoder is mostly tables: a step that moves them costs several times one that does not.
+    """
+    encoder = source.encoder.first_layers(source.encoder.num_layers)
+    encoder.embeddings.requires_grad_(False)
+    return replace(source, encoder=encoder, fingerprint=f"{source.fingerprint}:embeddings kept")
+
+
 # -- Distillation -----------------------------------------------------------------------------------------------------
 
 
@@ -201,12 +211,13 @@ class CompleteEncoders:
 
     def _distilled(self, depth: int) -> PretrainedEncoder:
         folder = self.folder()
-        return replace(
+        made = replace(
             self.teacher,
             encoder=LayeredEncoder.load(folder / f"{depth}L"),
             name=f"complete-{self.teacher.name}",
             fingerprint=f"artifact:{folder.name}:{depth}L",
         )
+        return with_kept_embeddings(made)
 
     def folder(self) -> Path:
         """All of them, distilled."""

@@ -84,7 +84,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     name, cost, n = f"{trial.task_name} seed {trial.seed}", trial.estimate, trial.num_layers
     yield _making(f"{name}: the big model", cost.at[n], lambda: trial.classifier_folder(n))
     for depth in trial.truncations:
-        make = partial(trial.classifier_folder, depth)
+        make = partial(trial.truncated_folder, depth)
         yield _making(f"{name}: the first {layers(depth)} of it", cost.at[depth], make)
     for depth in trial.settings.small:
         make = partial(trial.complete_folder, depth)

@@ -354,7 +354,7 @@ class Findings:
         }
         arms: dict[str, Arm] = {BASELINE: trial.classifier(trial.num_layers)}
         for depth in sorted({trial.layers_at(speedup) for speedup in TARGETS}):
-            arms[self.truncated_arm(depth)] = trial.classifier(depth)
+            arms[self.truncated_arm(depth)] = trial.truncated(depth)
         arms |= {p.arm: early_exit_arm(models[p.system.name], p.rule) for p in self.timed}
         return arms | cost_arms(cascade, self.main.rule)
 

@@ -31,7 +31,7 @@ from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, classification_loss, new_classifier, write_report
 from common.training.loop import TrainingPlan, fit
-from replications.cascadebert.complete import CompleteEncoders, Pretraining
+from replications.cascadebert.complete import CompleteEncoders, Pretraining, with_kept_embeddings
 from replications.cascadebert.difficulty import CrossValidation, hard_unless_always_right
 from replications.cascadebert.method import Cascade, calibrated_loss, require_same_words
 from replications.cascadebert.rivals import (
@@ -57,7 +57,8 @@ class Settings:
 
     Attributes:
         encoder: the big one.
-        plan: of every fine-tuning of the task: big, small, truncated, and PABEE's encoder.
+        plan: of the big model's fine-tuning, and of PABEE's encoder.
+        shallow_plan: of every shallow model's, complete or truncated.
         small: depths of the complete small models; the first one's cascade is the paper's.
         shallow: depths at which shallow models are compared: complete, truncated, and DeeBERT's exits.
         published: hub names of complete encoders by depth; none: they are distilled.
@@ -71,6 +72,7 @@ class Settings:
 
     encoder: str
     plan: TrainingPlan
+    shallow_plan: TrainingPlan
     small: tuple[int, ...]
     shallow: tuple[int, ...]
     pretraining: Pretraining
@@ -87,6 +89,7 @@ SETTINGS = {
     "smoke": Settings(
         encoder="random:tiny",
         plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
+        shallow_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
         small=(1, 2),
         shallow=(1, 2),
         pretraining=Pretraining(1500, TrainingPlan(learning_rate=1e-3, epochs=1, batch_size=16, seed=0, max_length=64)),
@@ -97,6 +100,7 @@ SETTINGS = {
     "mini": Settings(
         encoder="minilm",
         plan=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
+        shallow_plan=TrainingPlan(learning_rate=5e-4, epochs=4, batch_size=16, seed=0, warmup=0.1),
         small=(1, 2),
         shallow=(1, 2, 3),
         pretraining=Pretraining(
@@ -110,6 +114,7 @@ SETTINGS = {
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
         plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
+        shallow_plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
         small=(2, 4, 6),
         shallow=(2, 4, 6),
         published={k: f"google/bert_uncased_L-{k}_H-768_A-12" for k in (2, 4, 6)},
@@ -176,7 +181,8 @@ class Trial(StaticTrial):
     def settings(self) -> Settings:
         """The run's scale decides the hyper-parameters, the trial the seed."""
         base = SETTINGS[self.run.scale.name]
-        return replace(base, plan=replace(base.plan, seed=self.seed), off_ramps=replace(base.off_ramps, seed=self.seed))
+        seeded = {n: replace(getattr(base, n), seed=self.seed) for n in ("plan", "shallow_plan", "off_ramps")}
+        return replace(base, **seeded)
 
     @property
     def encoder_name(self) -> str:
@@ -190,7 +196,7 @@ class Trial(StaticTrial):
 
     @property
     def classifier_plan(self) -> TrainingPlan:
-        """Of the big model, and of all that is fine-tuned on the task."""
+        """Of the big model."""
         return self.settings.plan
 
     @property
@@ -236,9 +242,11 @@ class Trial(StaticTrial):
         """From tokens and layer parameters, at rates measured on two cores."""
         scale, static, settings, train = self.run.scale, self.static_costs, self.settings, self.task.train
         layer = layer_parameters(self.shape)
-        steps = 0.05 * len(train) / settings.plan.batch_size * settings.plan.epochs
-        learning = static.classifier - 2 - steps
-        at = {k: 2 + steps + learning * k / self.num_layers for k in range(1, self.num_layers + 1)}
+        shallow = settings.shallow_plan
+        moved, kept = (seconds * len(train) / shallow.batch_size for seconds in (0.05, 0.015))
+        epoch = (static.classifier - 2) / settings.plan.epochs - moved
+        at = {k: 2 + shallow.epochs * (kept + epoch * k / self.num_layers) for k in range(1, self.num_layers)}
+        at[self.num_layers] = static.classifier
         evaluated = token_estimate((*self.task.tune, *self.task.dev))
         models = 2 * self.num_layers + sum(settings.small) + settings.small[0] + 0.6 * sum(self.truncations)
         features = forward_seconds(self.num_layers * layer, token_estimate(train))
@@ -260,11 +268,23 @@ class Trial(StaticTrial):
 
     def complete_folder(self, depth: int) -> Path:
         """The complete model of `depth` layers, fine-tuned without regularisation."""
-        return self.complete_tuner(depth).fine_tune(self.task, self.encoded, self.settings.plan, depth)
+        return self.complete_tuner(depth).fine_tune(self.task, self.encoded, self.settings.shallow_plan, depth)
+
+    def truncated_folder(self, depth: int) -> Path:
+        """BERT-kL: the big encoder's first `depth` layers, fine-tuned as the complete models are."""
+        source = self.source if self.complete.published else with_kept_embeddings(self.source)
+        tuner = FineTuner(self.run.store, source, self.run.say, self.run.progress, self.pooling)
+        return tuner.fine_tune(self.task, self.encoded, self.settings.shallow_plan, depth)
+
+    def truncated(self, depth: int) -> EncoderClassifier:
+        """BERT-kL, on the device."""
+        model: EncoderClassifier = EncoderClassifier.load(self.truncated_folder(depth)).to(self.device)
+        return model
 
     def labels_folder(self) -> Path:
         """Difficulty labels of the training examples, for the first small model; all training seeds share them."""
-        ways, plan, tuner = self.settings.labels, replace(self.settings.plan, seed=0), self.complete_tuner(self.first)
+        ways, tuner = self.settings.labels, self.complete_tuner(self.first)
+        plan = replace(self.settings.shallow_plan, seed=0)
 
         def make(folder: Path) -> None:
             right = [torch.zeros(len(self.encoded.train), dtype=torch.bool) for _ in range(ways.seeds)]
@@ -289,7 +309,7 @@ class Trial(StaticTrial):
         """(held,) whether the small model, trained on the other folds, answers right; kept in `part` until the end."""
         answers, train = part / "right.safetensors", self.encoded.train
         if not answers.exists():
-            ways, plan = self.settings.labels, replace(self.settings.plan, seed=seed)
+            ways, plan = self.settings.labels, replace(self.settings.shallow_plan, seed=seed)
             rest = rows_of(train, ways.trained_on(seed, fold, len(train)))
             held = rows_of(train, ways.held_out(seed, fold, len(train)))
             model = self._new_small(seed)
@@ -315,7 +335,7 @@ class Trial(StaticTrial):
 
     def calibrated_folder(self) -> Path:
         """The first small model, fine-tuned with difficulty-aware regularisation."""
-        plan, margin, weight = self.settings.plan, self.settings.margin, self.settings.weight
+        plan, margin, weight = self.settings.shallow_plan, self.settings.margin, self.settings.weight
         labels, tuner = self.labels_folder(), self.complete_tuner(self.first)
 
         def make(folder: Path) -> None:
@@ -434,7 +454,7 @@ class Trial(StaticTrial):
         """Every model with one answer, but the big one."""
         models = {"calibrated": self.calibrated_folder()}
         models |= {f"complete.{k}": self.complete_folder(k) for k in self.settings.small}
-        models |= {f"truncated.{k}": self.classifier_folder(k) for k in self.truncations}
+        models |= {f"truncated.{k}": self.truncated_folder(k) for k in self.truncations}
         return models
 
     @cached_property

@@ -20,6 +20,7 @@ from common.scales import SCALES
 from common.tasks.builtin import builtin_task
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, PooledClassifier
+from common.training.finetune import classification_loss
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import (
     CompleteEncoders,
@@ -28,6 +29,7 @@ from replications.cascadebert.complete import (
     encode_texts,
     imitation_loss,
     plain_texts,
+    with_kept_embeddings,
 )
 from replications.cascadebert.rivals import (
     Agreeing,
@@ -156,6 +158,19 @@ def test_published_encoders_are_not_made_again() -> None:
     encoders = CompleteEncoders(run, "big", (2,), {2: "published-2L"}, Pretraining(0, PLAN))
     assert encoders.source(2) == "published-2L"  # type: ignore[comparison-overlap]
     assert (encoders.estimate, asked) == (0.0, ["published-2L"])
+
+
+def test_kept_embeddings_are_not_moved_by_fine_tuning(tmp_path: Path) -> None:
+    source = load_encoder("random:tiny")
+    kept = with_kept_embeddings(source)
+    assert kept.fingerprint != source.fingerprint
+    assert all(p.requires_grad for p in source.encoder.parameters())
+    model = EncoderClassifier(kept.encoder.first_layers(2), PooledClassifier(kept.encoder.hidden_size, 2))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    batches = BucketedBatches(encode_texts(source.tokenizer, TEXTS, 32), 8, 0)
+    fit(model, batches, classification_loss, PLAN, checkpoint=tmp_path / "c", progress=lambda *_: None)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved and not any("embeddings" in name for name in moved)
 
 
 # -- The rivals' models -----------------------------------------------------------------------------------------------
