@@ -87,9 +87,11 @@ def measure(run, name):
 '''
 
 MAIN = """
+import signal
 import sys
 from pathlib import Path
 import pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A suite in the background passes on that it is ignored.
 sys.path.insert(0, sys.argv[1])
 from fake_paper import FakePaper, install
 install(FakePaper(Path(sys.argv[2])), pytest.MonkeyPatch())
