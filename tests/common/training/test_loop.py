@@ -220,6 +220,15 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     assert linear_schedule(TrainingPlan(0.1, 1, 1, 0), 10)(0) == 1.0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A suite that runs in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_is_not_deferred() -> None:
     with pytest.raises(KeyboardInterrupt), deferred_interrupt() as interrupted:
         os.kill(os.getpid(), signal.SIGINT)
