@@ -47,6 +47,16 @@ class Step:
     seconds: float
     measure: Callable[[], Sequence[Measurement]]
 
+    @staticmethod
+    def making(name: str, seconds: float, make: Callable[[], object]) -> Step:
+        """A step that measures nothing: what `make` makes is kept, and later steps read it."""
+
+        def measure() -> list[Measurement]:
+            make()
+            return []
+
+        return Step(name, seconds, measure)
+
 
 class Experiments(Protocol):
     """What `replications/<paper>/experiments.py` offers."""

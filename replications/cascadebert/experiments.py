@@ -8,7 +8,7 @@ batches. Sizes are in `shapes.py`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,7 +58,9 @@ def trained_steps(run: Run) -> list[Step]:
     complete = complete_encoders(run)
     steps: list[Step] = []
     if not complete.published:
-        steps.append(_making("complete small encoders, distilled on plain text", complete.estimate, complete.folder))
+        steps.append(
+            Step.making("complete small encoders, distilled on plain text", complete.estimate, complete.folder)
+        )
     all_findings: list[Findings] = []
     for task in run.task_names or TASKS[run.data]:
         for seed in run.seeds:
@@ -72,29 +74,21 @@ def trained_steps(run: Run) -> list[Step]:
     return [*steps, Step("averages and claims", 4.0 * len(all_findings), conclude)]
 
 
-def _making(name: str, seconds: float, make: Callable[[], object]) -> Step:
-    def measure() -> list[Measurement]:
-        make()
-        return []
-
-    return Step(name, seconds, measure)
-
-
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     name, cost, n = f"{trial.task_name} seed {trial.seed}", trial.estimate, trial.num_layers
-    yield _making(f"{name}: the big model", cost.at[n], lambda: trial.classifier_folder(n))
+    yield Step.making(f"{name}: the big model", cost.at[n], lambda: trial.classifier_folder(n))
     for depth in trial.truncations:
         make = partial(trial.truncated_folder, depth)
-        yield _making(f"{name}: the first {layers(depth)} of it", cost.at[depth], make)
+        yield Step.making(f"{name}: the first {layers(depth)} of it", cost.at[depth], make)
     for depth in trial.settings.small:
         make = partial(trial.complete_folder, depth)
-        yield _making(f"{name}: a complete model of {layers(depth)}", cost.at[depth], make)
+        yield Step.making(f"{name}: a complete model of {layers(depth)}", cost.at[depth], make)
     if trial.seed == trial.run.seeds[0]:
-        yield _making(f"{name}: difficulty labels, for every seed", cost.labels, trial.labels_folder)
-    yield _making(f"{name}: the small model, calibrated", cost.at[trial.first], trial.calibrated_folder)
-    yield _making(f"{name}: DeeBERT's off-ramps", cost.off_ramps, trial.off_ramps_folder)
-    yield _making(f"{name}: PABEE, encoder and exits together", 1.05 * cost.at[n], trial.pabee_folder)
-    yield _making(f"{name}: everyone's logits", cost.logits, trial.logits_folder)
+        yield Step.making(f"{name}: difficulty labels, for every seed", cost.labels, trial.labels_folder)
+    yield Step.making(f"{name}: the small model, calibrated", cost.at[trial.first], trial.calibrated_folder)
+    yield Step.making(f"{name}: DeeBERT's off-ramps", cost.off_ramps, trial.off_ramps_folder)
+    yield Step.making(f"{name}: PABEE, encoder and exits together", 1.05 * cost.at[n], trial.pabee_folder)
+    yield Step.making(f"{name}: everyone's logits", cost.logits, trial.logits_folder)
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))

@@ -7,7 +7,7 @@ train; the paper chose them on the dev set, which is shown beside as `dev-tuned`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -52,17 +52,14 @@ def trained_steps(run: Run) -> list[Step]:
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     label, cost = f"{trial.task_name} seed {trial.seed}", trial.estimate
 
-    def step(name: str, seconds: float, make: Callable[[], object]) -> Step:
-        def measure() -> list[Measurement]:
-            make()
-            return []
-
-        return Step(f"{label}: {name}", seconds, measure)
-
-    yield step("stage 1, the classifier", cost.stage1, lambda: trial.classifier_folder(trial.num_layers))
-    yield step("the truncated baseline", cost.truncated, lambda: trial.classifier_folder(trial.truncated_layers))
-    yield step("stage 2, the off-ramps", cost.stage2, trial.off_ramps_folder)
-    yield step("every exit's logits", cost.logits, trial.logits)
+    yield Step.making(
+        f"{label}: stage 1, the classifier", cost.stage1, lambda: trial.classifier_folder(trial.num_layers)
+    )
+    yield Step.making(
+        f"{label}: the truncated baseline", cost.truncated, lambda: trial.classifier_folder(trial.truncated_layers)
+    )
+    yield Step.making(f"{label}: stage 2, the off-ramps", cost.stage2, trial.off_ramps_folder)
+    yield Step.making(f"{label}: every exit's logits", cost.logits, trial.logits)
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))

@@ -8,11 +8,12 @@ is given as such, and in layers, FLOPs as counted here, wall clock at batch 1 an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from common.early_exit.clock import BASELINE, TRUNCATED
+from common.early_exit.cost_split import cost_shares
 from common.early_exit.scoring import delta_interval, score_interval
 from common.records import Measurement
 from common.replication import Run, Step
@@ -35,7 +36,7 @@ from replications.fastbert.flops import PrintedCount
 from replications.fastbert.luha import bins
 from replications.fastbert.settings import TASKS, seeds_of
 from replications.fastbert.shapes import shape_steps as shape_steps
-from replications.fastbert.timing import TEACHER, cost_shares
+from replications.fastbert.timing import TEACHER
 from replications.fastbert.trial import DISTILLED, Trial
 
 FIXED = "FastBERT without adaptive inference"
@@ -62,24 +63,19 @@ def trained_steps(run: Run) -> list[Step]:
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     label, classes, cost = f"{trial.task_name} seed {trial.seed}", trial.classes, trial.estimate
 
-    def step(name: str, seconds: float, make: Callable[[], object]) -> Step:
-        def measure() -> list[Measurement]:
-            make()
-            return []
-
-        return Step(f"{label}: {name}", seconds, measure)
-
     def truncated() -> None:
         for depth in trial.static_depths:
             trial.classifier_folder(depth)
 
-    yield step("the plain classifier", cost.classifier, lambda: trial.classifier_folder(trial.num_layers))
-    yield step("truncated baselines", cost.truncated, truncated)
-    yield step(f"backbone and teacher, {classes} classes", cost.teacher, trial.teacher_folder)
+    yield Step.making(
+        f"{label}: the plain classifier", cost.classifier, lambda: trial.classifier_folder(trial.num_layers)
+    )
+    yield Step.making(f"{label}: truncated baselines", cost.truncated, truncated)
+    yield Step.making(f"{label}: backbone and teacher, {classes} classes", cost.teacher, trial.teacher_folder)
     for variant in (DISTILLED, *trial.variants):
         train = lambda variant=variant: trial.students_folder(variant)  # noqa: E731
-        yield step(f"students: {variant}", cost.students[variant], train)
-    yield step("every classifier's logits", cost.logits, trial.logits_folder)
+        yield Step.making(f"{label}: students: {variant}", cost.students[variant], train)
+    yield Step.making(f"{label}: every classifier's logits", cost.logits, trial.logits_folder)
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.early_exit.clock import BASELINE, on_item
+from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.imposed import (
     TOKENS,
     WAITING,
@@ -38,7 +39,6 @@ from common.training.classifier import EncoderClassifier
 from replications.fastbert.claims import classifier_share
 from replications.fastbert.flops import PrintedCount, head_flops, head_parameters, leaving_flops, plain_flops
 from replications.fastbert.method import ExitClassifier, FastBERT, Teacher, UncertaintyAtMost, fresh_students
-from replications.fastbert.timing import ASKED, EVERY_EXIT, cost_shares
 
 BACKBONES = ("bert-base", "albert-base")
 CLASSES = 2

@@ -8,12 +8,13 @@ given here in layers, FLOPs, wall clock at batch 1 and throughput in batches. Si
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.cost import pooled_head_flops
+from common.early_exit.cost_split import cost_shares
 from common.early_exit.runtime import simulate
 from common.early_exit.scoring import delta_interval, score_interval
 from common.records import Measurement
@@ -34,7 +35,6 @@ from replications.pabee.findings import (
     saving_of,
 )
 from replications.pabee.shapes import shape_steps as shape_steps
-from replications.pabee.timing import cost_shares
 from replications.pabee.trial import Trial
 
 TASKS = {
@@ -67,17 +67,14 @@ def trained_steps(run: Run) -> list[Step]:
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     label, cost = f"{trial.task_name} seed {trial.seed}", trial.estimate
 
-    def step(name: str, seconds: float, make: Callable[[], object]) -> Step:
-        def measure() -> list[Measurement]:
-            make()
-            return []
-
-        return Step(f"{label}: {name}", seconds, measure)
-
-    yield step("the plain classifier", cost.classifier, lambda: trial.classifier_folder(trial.num_layers))
-    yield step("the truncated baseline", cost.truncated, lambda: trial.classifier_folder(trial.truncated_layers))
-    yield step("PABEE, encoder and exits together", cost.joint, trial.joint_folder)
-    yield step("every exit's logits", cost.logits, trial.logits_folder)
+    yield Step.making(
+        f"{label}: the plain classifier", cost.classifier, lambda: trial.classifier_folder(trial.num_layers)
+    )
+    yield Step.making(
+        f"{label}: the truncated baseline", cost.truncated, lambda: trial.classifier_folder(trial.truncated_layers)
+    )
+    yield Step.making(f"{label}: PABEE, encoder and exits together", cost.joint, trial.joint_folder)
+    yield Step.making(f"{label}: every exit's logits", cost.logits, trial.logits_folder)
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))

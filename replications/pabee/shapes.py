@@ -16,6 +16,7 @@ from torch import Tensor
 from common.claims import Decision
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
+from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.imposed import (
     TOKENS,
     WAITING,
@@ -37,7 +38,6 @@ from common.timing.parameters import classifier_parameters, linear_parameters
 from common.timing.threads import pinned_threads
 from common.training.classifier import EncoderClassifier
 from replications.pabee.method import PABEE, leaves_after
-from replications.pabee.timing import ASKED, EVERY_EXIT, cost_shares
 
 BACKBONES = ("albert-base", "bert-base")
 CLASSES = 3

@@ -62,16 +62,16 @@ def trained_steps(run: Run) -> list[Step]:
 
 def _lesson_steps(lesson: Lesson) -> Iterator[Step]:
     name, layers = lesson.task_name, lesson.source.encoder.num_layers
-    yield _making(f"{name}: the teacher", lesson.teacher_seconds, lambda: lesson.classifier_folder(layers))
+    yield Step.making(f"{name}: the teacher", lesson.teacher_seconds, lambda: lesson.classifier_folder(layers))
     small = lambda: lesson.classifier_folder(lesson.small_layers)  # noqa: E731
-    yield _making(f"{name}: a small Transformer", lesson.teacher_seconds / 2, small)
-    yield _making(f"{name}: the teacher's answers", lesson.labelling_seconds, lambda: lesson.teacher_logits)
+    yield Step.making(f"{name}: a small Transformer", lesson.teacher_seconds / 2, small)
+    yield Step.making(f"{name}: the teacher's answers", lesson.labelling_seconds, lambda: lesson.teacher_logits)
 
 
 def _trial_steps(f: Findings) -> Iterator[Step]:
     lesson = f.trial.lesson
     label, seconds = f"{lesson.task_name} seed {f.trial.seed}", lesson.student_seconds
-    yield _making(f"{label}: students", 6 * seconds, lambda: f.predictions)
+    yield Step.making(f"{label}: students", 6 * seconds, lambda: f.predictions)
     experiments: list[Callable[[Findings, Rows], Iterator[Measurement]]] = [table1, table2, table13, figure1, figure6]
     if lesson.run.data == "builtin":
         experiments.append(language)
@@ -83,14 +83,6 @@ def _trial_steps(f: Findings) -> Iterator[Step]:
         yield Step(f"{label}: vocabulary against dimension", 5 * seconds, lambda: _measure(f, [table8]))
         if f.trial.seed == lesson.run.seeds[0]:
             yield Step(f"{label}: tokenisation", 20.0, lambda: _measure(f, [table9]))
-
-
-def _making(name: str, seconds: float, make: Callable[[], object]) -> Step:
-    def measure() -> list[Measurement]:
-        make()
-        return []
-
-    return Step(name, seconds, measure)
 
 
 def _measure(

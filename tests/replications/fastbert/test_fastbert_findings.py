@@ -10,6 +10,7 @@ import torch
 
 from common.artifacts import ArtifactStore
 from common.early_exit.clock import BASELINE
+from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.runtime import simulate
 from common.errors import UserError
 from common.records import Measurement
@@ -20,7 +21,6 @@ from common.tasks.task import Example, Task
 from replications.fastbert import experiments
 from replications.fastbert.findings import FASTBERT, Findings, at_speed, speeds
 from replications.fastbert.settings import seeds_of
-from replications.fastbert.timing import ASKED, EVERY_EXIT, cost_shares
 from replications.fastbert.trial import DROPOUT_ON, FROM_LABELS, PRINTED_DIRECTION, Trial
 
 WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from common.artifacts import ArtifactStore
 from common.early_exit.clock import BASELINE
+from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow
 from common.early_exit.runtime import simulate
 from common.records import Measurement
@@ -21,7 +22,6 @@ from common.scales import SCALES
 from common.tasks.task import Example, Task
 from replications.pabee import experiments
 from replications.pabee.findings import AT_EQUAL_SPEED, BRANCHYNET, SHALLOW_DEEP, Findings, Overthinking, saving_of
-from replications.pabee.timing import ASKED, EVERY_EXIT, cost_shares
 from replications.pabee.trial import Trial
 
 # -- Overthinking -----------------------------------------------------------------------------------------------------
