@@ -12,7 +12,7 @@ import importlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -174,6 +174,11 @@ class Run:
 
             self._encoders[name] = load_encoder(name)
         return self._encoders[name]
+
+    def seeds_of(self, task: str, first_seed_alone: Collection[str]) -> tuple[int, ...]:
+        """The seeds to train `task` with: below the paper's scale the tasks listed, the costly ones, get the first."""
+        spared = self.scale.name != "paper" and task in first_seed_alone
+        return self.seeds[:1] if spared else self.seeds
 
     def data_fingerprints(self) -> dict[str, str]:
         """The content of every task asked for so far, by name."""

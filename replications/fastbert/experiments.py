@@ -34,7 +34,7 @@ from replications.fastbert.findings import (
 )
 from replications.fastbert.flops import PrintedCount
 from replications.fastbert.luha import bins
-from replications.fastbert.settings import TASKS, seeds_of
+from replications.fastbert.settings import FIRST_SEED_ALONE, TASKS
 from replications.fastbert.shapes import shape_steps as shape_steps
 from replications.fastbert.timing import TEACHER
 from replications.fastbert.trial import DISTILLED, Trial
@@ -49,7 +49,7 @@ def trained_steps(run: Run) -> list[Step]:
     steps: list[Step] = []
     all_findings: list[Findings] = []
     for task in run.task_names or TASKS[run.data]:
-        for seed in seeds_of(task, run.seeds, run.scale.name):
+        for seed in run.seeds_of(task, FIRST_SEED_ALONE):
             trial = Trial(run, task, seed)
             all_findings.append(Findings(trial))
             steps.extend(_steps_of(trial, all_findings[-1]))

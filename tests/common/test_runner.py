@@ -259,6 +259,14 @@ def test_a_task_of_a_run_is_cut_to_its_scale(tmp_path: Path) -> None:
     assert run.data_fingerprints() == {"sentiment": task.fingerprint}
 
 
+@pytest.mark.parametrize(("scale", "seeds"), [("smoke", (4,)), ("mini", (4,)), ("paper", (4, 5))])
+def test_a_costly_task_has_one_seed_below_the_papers_scale(tmp_path: Path, scale: str, seeds: tuple[int, ...]) -> None:
+    store, silent = ArtifactStore(tmp_path), lambda *_: None
+    run = Run("any", find_scale(scale), "builtin", None, (), (4, 5), store, tmp_path, silent, silent)
+    assert run.seeds_of("long", {"long"}) == seeds
+    assert run.seeds_of("short", {"long"}) == (4, 5)
+
+
 def test_deebert_from_the_command_line_to_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,6 @@ from common.scales import SCALES
 from common.tasks.task import Example, Task
 from replications.fastbert import experiments
 from replications.fastbert.findings import FASTBERT, Findings, at_speed, speeds
-from replications.fastbert.settings import seeds_of
 from replications.fastbert.trial import DROPOUT_ON, FROM_LABELS, PRINTED_DIRECTION, Trial
 
 WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
@@ -230,12 +229,6 @@ def test_only_the_first_seed_does_the_expensive_extras(tmp_path: Path) -> None:
     assert first.variants == (FROM_LABELS, PRINTED_DIRECTION, DROPOUT_ON)
     assert second.variants == (FROM_LABELS,)
     assert (first.static_depths, second.static_depths) == ((1, 2), (2,))
-
-
-def test_long_texts_have_one_seed_at_the_mini_scale_alone() -> None:
-    assert seeds_of("imdb", (0, 1, 2), "mini") == (0,)
-    assert seeds_of("imdb", (0, 1, 2), "paper") == (0, 1, 2)
-    assert seeds_of("sst-2", (0, 1, 2), "mini") == (0, 1, 2)
 
 
 def test_a_regression_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
