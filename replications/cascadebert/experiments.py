@@ -38,20 +38,10 @@ from replications.cascadebert.findings import (
     layers,
 )
 from replications.cascadebert.method import closed_form
+from replications.cascadebert.settings import FIRST_SEED_ALONE, TASKS
 from replications.cascadebert.shapes import shape_steps as shape_steps
 from replications.cascadebert.timing import BOTH, SMALL, cost_shares
 from replications.cascadebert.trial import Trial, complete_encoders
-
-TASKS = {
-    "builtin": ("sentiment", "entailment"),
-    "files": ("sst-2", "mrpc", "rte", "qqp-sample"),
-    "hub": ("mnli", "mrpc", "qnli", "qqp", "rte", "sst-2"),
-}
-"""The paper's tasks where they can be had; of the generated ones two, which is what ten minutes allow."""
-
-FIRST_SEED_ALONE = frozenset({"mrpc", "rte"})
-"""Long pairs: one seed below the paper's scale."""
-
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------
 
@@ -79,18 +69,18 @@ def trained_steps(run: Run) -> list[Step]:
 
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     name, cost, n = f"{trial.task_name} seed {trial.seed}", trial.estimate, trial.num_layers
-    yield Step.making(f"{name}: the big model", cost.at[n], lambda: trial.classifier_folder(n))
+    yield Step.making(f"{name}: the big model", cost.big, lambda: trial.classifier_folder(n))
     for depth in trial.truncations:
         make = partial(trial.truncated_folder, depth)
-        yield Step.making(f"{name}: the first {layers(depth)} of it", cost.at[depth], make)
+        yield Step.making(f"{name}: the first {layers(depth)} of it", cost.truncated[depth], make)
     for depth in trial.settings.small:
         make = partial(trial.complete_folder, depth)
-        yield Step.making(f"{name}: a complete model of {layers(depth)}", cost.at[depth], make)
+        yield Step.making(f"{name}: a complete model of {layers(depth)}", cost.complete[depth], make)
     if trial.seed == trial.run.seeds[0]:
         yield Step.making(f"{name}: difficulty labels, for every seed", cost.labels, trial.labels_folder)
-    yield Step.making(f"{name}: the small model, calibrated", cost.at[trial.first], trial.calibrated_folder)
+    yield Step.making(f"{name}: the small model, calibrated", cost.complete[trial.first], trial.calibrated_folder)
     yield Step.making(f"{name}: DeeBERT's off-ramps", cost.off_ramps, trial.off_ramps_folder)
-    yield Step.making(f"{name}: PABEE, encoder and exits together", 1.05 * cost.at[n], trial.pabee_folder)
+    yield Step.making(f"{name}: PABEE, encoder and exits together", 1.05 * cost.big, trial.pabee_folder)
     yield Step.making(f"{name}: everyone's logits", cost.logits, trial.logits_folder)
 
     def measure() -> list[Measurement]:

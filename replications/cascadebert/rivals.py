@@ -7,7 +7,6 @@ Each has a replication of its own; here they are rivals, with the hyper-paramete
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from common.early_exit.rules import ExitState, require_classes
 from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
-from common.training.batches import Batch, EncodedSplit, length_buckets
+from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier, head_dropout, load_with_metadata, task_loss
+from common.training.frozen import FrozenStates
 from common.training.loop import MakeOptimizer, TrainingPlan
 
 # -- An encoder with an exit after every layer ------------------------------------------------------------------------
@@ -91,56 +91,6 @@ def load_heads(path: Path) -> tuple[nn.ModuleList, str]:
 
 
 # -- DeeBERT: off-ramps on a frozen encoder, whose states are computed once -------------------------------------------
-
-
-@dataclass(frozen=True)
-class FrozenStates:
-    """B examples as the off-ramps see them: what is read of layers 1..n-1, (B, n-1, H), and labels (B,)."""
-
-    states: Tensor
-    labels: Tensor
-
-    @property
-    def tokens(self) -> int:
-        """States in the batch."""
-        return self.states.shape[0] * self.states.shape[1]
-
-    def to(self, device: torch.device) -> FrozenStates:
-        """The same batch on `device`."""
-        return FrozenStates(self.states.to(device), self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class FrozenBatches:
-    """An `EpochSource` of random batches of `FrozenStates`."""
-
-    states: FrozenStates
-    batch_size: int
-    seed: int
-
-    def __len__(self) -> int:
-        """Batches in each epoch."""
-        return -(-len(self.states.labels) // self.batch_size)
-
-    def epoch(self, number: int) -> Iterator[FrozenStates]:
-        """The batches of epoch `number`."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        for rows in length_buckets([1] * len(self.states.labels), self.batch_size, generator):
-            yield FrozenStates(self.states.states[rows], self.states.labels[rows])
-
-
-@torch.inference_mode()
-def frozen_states(classifier: EncoderClassifier, split: EncodedSplit, device: torch.device) -> FrozenStates:
-    """What off-ramps read of every example of `split`, at every layer but the last."""
-    encoder = classifier.encoder
-    states = torch.empty(len(split), encoder.num_layers - 1, encoder.hidden_size)
-    for cpu_batch in split.by_length(64):
-        batch = cpu_batch.to(device)
-        hidden, mask = encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-        for index in range(1, encoder.num_layers):
-            hidden = encoder.layer(index, hidden, mask)
-            states[cpu_batch.rows, index - 1] = POOLINGS[classifier.pooling](hidden, mask).cpu()
-    return FrozenStates(states, split.labels)
 
 
 def off_ramp_loss(off_ramps: nn.ModuleList, batch: FrozenStates) -> Tensor:

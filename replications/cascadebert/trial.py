@@ -1,4 +1,4 @@
-"""What is trained for one task and one seed, and with which hyper-parameters.
+"""What is trained for one task and one seed.
 
 The big model is the plain fine-tuned classifier, which is also the baseline. Before it stands a complete small model,
 fine-tuned with difficulty-aware regularisation; beside it the same without, a deeper complete model, the big encoder's
@@ -8,7 +8,7 @@ is a simulation on them. All of it is kept in the artifact store and made when f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from torch import Tensor
 
 from common.early_exit.baselines import StaticTrial
 from common.early_exit.runtime import collect_logits
-from common.encoders.pooling import FIRST_TOKEN, MEAN
 from common.errors import UserError
 from common.replication import Run
 from common.tasks.task import Task
@@ -30,16 +29,15 @@ from common.timing.parameters import layer_parameters
 from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, classification_loss, new_classifier, write_report
+from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
-from replications.cascadebert.complete import CompleteEncoders, Pretraining, with_kept_embeddings
-from replications.cascadebert.difficulty import CrossValidation, hard_unless_always_right
+from replications.cascadebert.complete import CompleteEncoders, with_kept_embeddings
+from replications.cascadebert.difficulty import hard_unless_always_right
 from replications.cascadebert.method import Cascade, calibrated_loss, require_same_words
 from replications.cascadebert.rivals import (
-    FrozenBatches,
     MultiExit,
     adamw_with_heads_at,
     fresh_heads,
-    frozen_states,
     load_heads,
     off_ramp_loss,
     patient_model,
@@ -47,83 +45,7 @@ from replications.cascadebert.rivals import (
     weighted_loss,
     with_off_ramps,
 )
-
-# -- Hyper-parameters. At the paper's scale they are the official script's where it has them; else ours, see README ---
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is trained how, at one scale.
-
-    Attributes:
-        encoder: the big one.
-        plan: of the big model's fine-tuning, and of PABEE's encoder.
-        shallow_plan: of every shallow model's, complete or truncated.
-        small: depths of the complete small models; the first one's cascade is the paper's.
-        shallow: depths at which shallow models are compared: complete, truncated, and DeeBERT's exits.
-        published: hub names of complete encoders by depth; none: they are distilled.
-        pretraining: how.
-        labels: how difficulty labels are made.
-        off_ramps: the plan of DeeBERT's second stage.
-        exits_rate: learning rate of PABEE's exits.
-        pooling: what of a layer every classifier and exit reads.
-        margin, weight: epsilon and lambda of the regularisation (the official script's).
-    """
-
-    encoder: str
-    plan: TrainingPlan
-    shallow_plan: TrainingPlan
-    small: tuple[int, ...]
-    shallow: tuple[int, ...]
-    pretraining: Pretraining
-    labels: CrossValidation
-    off_ramps: TrainingPlan
-    exits_rate: float
-    pooling: str = FIRST_TOKEN
-    published: dict[int, str] = field(default_factory=dict)
-    margin: float = 0.5
-    weight: float = 0.5
-
-
-SETTINGS = {
-    "smoke": Settings(
-        encoder="random:tiny",
-        plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        shallow_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        small=(1, 2),
-        shallow=(1, 2),
-        pretraining=Pretraining(1500, TrainingPlan(learning_rate=1e-3, epochs=1, batch_size=16, seed=0, max_length=64)),
-        labels=CrossValidation(seeds=2, folds=2),
-        off_ramps=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        exits_rate=1e-3,
-    ),
-    "mini": Settings(
-        encoder="minilm",
-        plan=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
-        shallow_plan=TrainingPlan(learning_rate=5e-4, epochs=4, batch_size=16, seed=0, warmup=0.1),
-        small=(1, 2),
-        shallow=(1, 2, 3),
-        pretraining=Pretraining(
-            60_000, TrainingPlan(learning_rate=5e-4, epochs=1, batch_size=16, seed=0, warmup=0.1, max_length=64)
-        ),
-        labels=CrossValidation(seeds=2, folds=2),
-        off_ramps=TrainingPlan(learning_rate=3e-3, epochs=30, batch_size=32, seed=0),
-        exits_rate=2e-3,
-        pooling=MEAN,
-    ),
-    "paper": Settings(
-        encoder="google-bert/bert-base-uncased",
-        plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
-        shallow_plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
-        small=(2, 4, 6),
-        shallow=(2, 4, 6),
-        published={k: f"google/bert_uncased_L-{k}_H-768_A-12" for k in (2, 4, 6)},
-        pretraining=Pretraining(0, TrainingPlan(learning_rate=5e-4, epochs=1, batch_size=16, seed=0)),
-        labels=CrossValidation(seeds=5, folds=5),
-        off_ramps=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=8, seed=0),
-        exits_rate=2e-5,
-    ),
-}
+from replications.cascadebert.settings import SETTINGS, Settings
 
 
 def complete_encoders(run: Run) -> CompleteEncoders:
@@ -162,9 +84,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected seconds of a trial's steps on two CPU cores; `at` is one training of so many layers."""
+    """Expected seconds of a trial's steps on two CPU cores; of shallow models by depth."""
 
-    at: dict[int, float]
+    big: float
+    complete: dict[int, float]
+    truncated: dict[int, float]
     labels: float
     off_ramps: float
     logits: float
@@ -180,9 +104,7 @@ class Trial(StaticTrial):
     @cached_property
     def settings(self) -> Settings:
         """The run's scale decides the hyper-parameters, the trial the seed."""
-        base = SETTINGS[self.run.scale.name]
-        seeded = {n: replace(getattr(base, n), seed=self.seed) for n in ("plan", "shallow_plan", "off_ramps")}
-        return replace(base, **seeded)
+        return SETTINGS[self.run.scale.name].of(self.task_name, self.seed)
 
     @property
     def encoder_name(self) -> str:
@@ -242,17 +164,18 @@ class Trial(StaticTrial):
         """From tokens and layer parameters, at rates measured on two cores."""
         scale, static, settings, train = self.run.scale, self.static_costs, self.settings, self.task.train
         layer = layer_parameters(self.shape)
-        shallow = settings.shallow_plan
-        moved, kept = (seconds * len(train) / shallow.batch_size for seconds in (0.05, 0.015))
+        moved, kept = (seconds * len(train) / settings.plan.batch_size for seconds in (0.05, 0.015))
         epoch = (static.classifier - 2) / settings.plan.epochs - moved
-        at = {k: 2 + shallow.epochs * (kept + epoch * k / self.num_layers) for k in range(1, self.num_layers)}
-        at[self.num_layers] = static.classifier
+        shallow = {k: kept + epoch * k / self.num_layers for k in range(1, self.num_layers)}
+        complete = {k: 2 + settings.complete_plan.epochs * seconds for k, seconds in shallow.items()}
         evaluated = token_estimate((*self.task.tune, *self.task.dev))
         models = 2 * self.num_layers + sum(settings.small) + settings.small[0] + 0.6 * sum(self.truncations)
         features = forward_seconds(self.num_layers * layer, token_estimate(train))
         return Estimate(
-            at=at,
-            labels=settings.labels.seeds * (settings.labels.folds - 1) * at[self.first] + 2,
+            big=static.classifier,
+            complete=complete,
+            truncated={k: 2 + settings.truncated_plan.epochs * seconds for k, seconds in shallow.items()},
+            labels=settings.labels.seeds * (settings.labels.folds - 1) * complete[self.first] + 2,
             off_ramps=2 + features + 0.004 * settings.off_ramps.epochs * len(train) / settings.off_ramps.batch_size,
             logits=3 + 1.2 * forward_seconds(round(models * layer), evaluated),
             timing=5 + 10 * scale.timing_examples * scale.timing_rounds * static.sample,
@@ -268,13 +191,13 @@ class Trial(StaticTrial):
 
     def complete_folder(self, depth: int) -> Path:
         """The complete model of `depth` layers, fine-tuned without regularisation."""
-        return self.complete_tuner(depth).fine_tune(self.task, self.encoded, self.settings.shallow_plan, depth)
+        return self.complete_tuner(depth).fine_tune(self.task, self.encoded, self.settings.complete_plan, depth)
 
     def truncated_folder(self, depth: int) -> Path:
-        """BERT-kL: the big encoder's first `depth` layers, fine-tuned as the complete models are."""
+        """BERT-kL: the big encoder's first `depth` layers, fine-tuned by a plan of their own."""
         source = self.source if self.complete.published else with_kept_embeddings(self.source)
         tuner = FineTuner(self.run.store, source, self.run.say, self.run.progress, self.pooling)
-        return tuner.fine_tune(self.task, self.encoded, self.settings.shallow_plan, depth)
+        return tuner.fine_tune(self.task, self.encoded, self.settings.truncated_plan, depth)
 
     def truncated(self, depth: int) -> EncoderClassifier:
         """BERT-kL, on the device."""
@@ -284,7 +207,7 @@ class Trial(StaticTrial):
     def labels_folder(self) -> Path:
         """Difficulty labels of the training examples, for the first small model; all training seeds share them."""
         ways, tuner = self.settings.labels, self.complete_tuner(self.first)
-        plan = replace(self.settings.shallow_plan, seed=0)
+        plan = replace(self.settings.complete_plan, seed=0)
 
         def make(folder: Path) -> None:
             right = [torch.zeros(len(self.encoded.train), dtype=torch.bool) for _ in range(ways.seeds)]
@@ -309,7 +232,7 @@ class Trial(StaticTrial):
         """(held,) whether the small model, trained on the other folds, answers right; kept in `part` until the end."""
         answers, train = part / "right.safetensors", self.encoded.train
         if not answers.exists():
-            ways, plan = self.settings.labels, replace(self.settings.shallow_plan, seed=seed)
+            ways, plan = self.settings.labels, replace(self.settings.complete_plan, seed=seed)
             rest = rows_of(train, ways.trained_on(seed, fold, len(train)))
             held = rows_of(train, ways.held_out(seed, fold, len(train)))
             model = self._new_small(seed)
@@ -335,7 +258,7 @@ class Trial(StaticTrial):
 
     def calibrated_folder(self) -> Path:
         """The first small model, fine-tuned with difficulty-aware regularisation."""
-        plan, margin, weight = self.settings.shallow_plan, self.settings.margin, self.settings.weight
+        plan, margin, weight = self.settings.complete_plan, self.settings.margin, self.settings.weight
         labels, tuner = self.labels_folder(), self.complete_tuner(self.first)
 
         def make(folder: Path) -> None:

@@ -10,8 +10,6 @@ z_i (B, C) logits, f_i(x) = softmax(z_i). Exit n is the fine-tuned model's own c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,8 +18,9 @@ from torch import Tensor, nn
 
 from common.early_exit.rules import EntropyBelow
 from common.encoders.layered import LayeredEncoder
-from common.training.batches import Batch, EncodedSplit, length_buckets
+from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
+from common.training.frozen import FrozenStates
 
 # -- The model: a fine-tuned classifier with an off-ramp after each layer but the last (Figure 1) --------------------
 
@@ -92,57 +91,7 @@ def leaves_below(threshold: float) -> EntropyBelow:
 # -- Stage 2: the off-ramps learn on a frozen encoder, whose first-token states are computed once ---------------------
 
 
-@dataclass(frozen=True)
-class FrozenStates:
-    """B examples as the off-ramps see them: h_i[0] of layers 1..n-1, (B, n-1, H), and labels (B,)."""
-
-    first_tokens: Tensor
-    labels: Tensor
-
-    @property
-    def tokens(self) -> int:
-        """First tokens in the batch."""
-        return self.first_tokens.shape[0] * self.first_tokens.shape[1]
-
-    def to(self, device: torch.device) -> FrozenStates:
-        """The same batch on `device`."""
-        return FrozenStates(self.first_tokens.to(device), self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class FrozenBatches:
-    """An `EpochSource` of random batches of `FrozenStates`."""
-
-    states: FrozenStates
-    batch_size: int
-    seed: int
-
-    def __len__(self) -> int:
-        """Batches in each epoch."""
-        return -(-len(self.states.labels) // self.batch_size)
-
-    def epoch(self, number: int) -> Iterator[FrozenStates]:
-        """The batches of epoch `number`."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        for rows in length_buckets([1] * len(self.states.labels), self.batch_size, generator):
-            yield FrozenStates(self.states.first_tokens[rows], self.states.labels[rows])
-
-
-@torch.inference_mode()
-def frozen_states(model: EncoderClassifier, split: EncodedSplit, batch_size: int, device: torch.device) -> FrozenStates:
-    """h_i[0] for every example of `split`, dropout off: stage 2 never changes the encoder, so once is enough."""
-    encoder = model.encoder
-    states = torch.empty(len(split), encoder.num_layers - 1, encoder.hidden_size)
-    for cpu_batch in split.by_length(batch_size):
-        batch = cpu_batch.to(device)
-        hidden, mask = encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-        for index in range(1, encoder.num_layers):
-            hidden = encoder.layer(index, hidden, mask)
-            states[cpu_batch.rows, index - 1] = hidden[:, 0].cpu()
-    return FrozenStates(states, split.labels)
-
-
 def off_ramp_loss(off_ramps: OffRamps, batch: FrozenStates) -> Tensor:
     """L_1 + ... + L_{n-1}: a plain sum, all weights 1 (equation 1 per off-ramp)."""
-    losses = [task_loss(exit_i(batch.first_tokens[:, i]), batch.labels) for i, exit_i in enumerate(off_ramps)]
+    losses = [task_loss(exit_i(batch.states[:, i]), batch.labels) for i, exit_i in enumerate(off_ramps)]
     return torch.stack(losses).sum()

@@ -22,8 +22,9 @@ from common.timing.estimates import forward_seconds, token_estimate
 from common.timing.parameters import layer_parameters
 from common.training.classifier import classifier_logits
 from common.training.finetune import write_report
+from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
-from replications.deebert.method import DeeBERT, FrozenBatches, OffRamps, frozen_states, off_ramp_loss
+from replications.deebert.method import DeeBERT, OffRamps, off_ramp_loss
 
 # -- Hyper-parameters. At the paper's scale they are the paper's (official scripts); else ours, see README ------------
 
@@ -140,7 +141,7 @@ class Trial(StaticTrial):
         backbone = self.tuner.recipe(self.task, self.settings.stage1, self.num_layers)
 
         def make(folder: Path) -> None:
-            states = frozen_states(self.classifier(self.num_layers), self.encoded.train, 64, self.device)
+            states = frozen_states(self.classifier(self.num_layers), self.encoded.train, self.device)
             off_ramps = OffRamps.fresh(self.source.encoder, len(self.task.labels), plan.seed)
             batches = FrozenBatches(states, plan.batch_size, plan.seed)
             checkpoint = folder / "checkpoint" / "loop.safetensors"

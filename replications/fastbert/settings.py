@@ -5,13 +5,13 @@ At the paper's scale they are the paper's and its official code's; at the smalle
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from common.training.loop import TrainingPlan
 
 TASKS = {
     "builtin": ("sentiment", "entailment", "paraphrase"),
-    "files": ("sst-2", "trec", "mrpc", "rte", "qqp-sample", "ag-news", "imdb"),
+    "files": ("sst-2", "trec", "mrpc", "rte", "cola", "qqp-sample", "ag-news", "imdb"),
     "hub": ("sst-2", "trec", "ag-news", "imdb"),
 }
 """AG News is the one data set of the paper; the others are near it, or shared with the other exit methods."""
@@ -38,18 +38,20 @@ class Settings:
         classifiers_rate: learning rate in stage 2 of the classifiers, which start from nothing.
         distil: stage 3. Without clipping, as the official code, and so that students do not depend on each other.
         max_length: tokens of a text on tasks with long texts, where it is not the plan's.
+        epochs: of a task, where they are not the plan's.
     """
 
     encoder: str
     plan: TrainingPlan
     classifiers_rate: float
     distil: TrainingPlan
-    max_length: dict[str, int]
+    max_length: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
 
     def of(self, task: str, seed: int) -> Settings:
         """The same for one task and seed."""
         length = self.max_length.get(task, self.plan.max_length)
-        plan = replace(self.plan, seed=seed, max_length=length)
+        plan = replace(self.plan, seed=seed, max_length=length, epochs=self.epochs.get(task, self.plan.epochs))
         return replace(self, plan=plan, distil=replace(self.distil, seed=seed, max_length=length))
 
 
@@ -59,7 +61,6 @@ SETTINGS = {
         plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
         classifiers_rate=1e-3,
         distil=TrainingPlan(learning_rate=2e-3, epochs=2, batch_size=16, seed=0, warmup=0.1, max_gradient_norm=None),
-        max_length={},
     ),
     "mini": Settings(
         encoder="minilm",
@@ -67,6 +68,7 @@ SETTINGS = {
         classifiers_rate=1e-3,
         distil=TrainingPlan(learning_rate=2e-3, epochs=5, batch_size=32, seed=0, warmup=0.1, max_gradient_norm=None),
         max_length={"ag-news": 64, "imdb": 64},
+        epochs={"cola": 3},
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
@@ -89,6 +91,5 @@ SETTINGS = {
             warmup=0.1,
             max_gradient_norm=None,
         ),
-        max_length={},
     ),
 }

@@ -7,7 +7,7 @@ All of it is kept in the artifact store and made when first asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Settings:
         plan: of the plain classifiers, and of PABEE's encoder.
         exits_rate: learning rate of PABEE's pooler and classifiers.
         pooling: what of a layer exits and plain classifiers read.
+        epochs: of a task, where they are not the plan's.
         tolerance: within which two values of a regression agree (the official code's example).
     """
 
@@ -43,7 +44,12 @@ class Settings:
     plan: TrainingPlan
     exits_rate: float
     pooling: str = FIRST_TOKEN
+    epochs: dict[str, int] = field(default_factory=dict)
     tolerance: float = 0.1
+
+    def of(self, task: str, seed: int) -> Settings:
+        """The same for one task and seed."""
+        return replace(self, plan=replace(self.plan, seed=seed, epochs=self.epochs.get(task, self.plan.epochs)))
 
 
 SETTINGS = {
@@ -57,6 +63,7 @@ SETTINGS = {
         plan=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
         exits_rate=2e-3,
         pooling=MEAN,
+        epochs={"cola": 3},
     ),
     "paper": Settings(
         encoder="albert/albert-base-v2",
@@ -102,8 +109,7 @@ class Trial(StaticTrial):
     @cached_property
     def settings(self) -> Settings:
         """The run's scale decides the hyper-parameters, the trial the seed."""
-        base = SETTINGS[self.run.scale.name]
-        return replace(base, plan=replace(base.plan, seed=self.seed))
+        return SETTINGS[self.run.scale.name].of(self.task_name, self.seed)
 
     @property
     def encoder_name(self) -> str:

@@ -21,6 +21,7 @@ from common.tasks.builtin import builtin_task
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.finetune import classification_loss
+from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import (
     CompleteEncoders,
@@ -33,10 +34,8 @@ from replications.cascadebert.complete import (
 )
 from replications.cascadebert.rivals import (
     Agreeing,
-    FrozenBatches,
     adamw_with_heads_at,
     fresh_heads,
-    frozen_states,
     load_heads,
     off_ramp_loss,
     patient_model,

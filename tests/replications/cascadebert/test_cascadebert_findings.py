@@ -31,8 +31,9 @@ from replications.cascadebert.findings import (
     Findings,
     between,
 )
+from replications.cascadebert.settings import SETTINGS
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
-from replications.cascadebert.trial import SETTINGS, Trial, complete_encoders
+from replications.cascadebert.trial import Trial, complete_encoders
 
 WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
 

@@ -14,13 +14,11 @@ from common.tasks.task import Example, Task
 from common.training.batches import Batch, EncodedSplit
 from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
 from common.training.finetune import new_classifier
+from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
 from replications.deebert.method import (
     DeeBERT,
-    FrozenBatches,
-    FrozenStates,
     OffRamps,
-    frozen_states,
     leaves_below,
     off_ramp_loss,
 )
@@ -124,8 +122,8 @@ def test_stage_two_trains_the_off_ramps_alone(model: DeeBERT, tmp_path: Path) ->
     classifier = EncoderClassifier(model.encoder, model.main)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     ramps_before = {k: v.clone() for k, v in model.off_ramps.state_dict().items()}
-    states = frozen_states(classifier, split_of(32), 8, CPU)
-    assert not states.first_tokens.requires_grad, "no gradient reaches the encoder, nor the norm that clips"
+    states = frozen_states(classifier, split_of(32), CPU, 8)
+    assert not states.states.requires_grad, "no gradient reaches the encoder, nor the norm that clips"
     plan = TrainingPlan(learning_rate=1e-2, epochs=2, batch_size=8, seed=0)
     fit(model.off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=_quiet)
     assert all(torch.equal(v, before[k]) for k, v in classifier.state_dict().items())
@@ -140,7 +138,7 @@ def _quiet(done: int, total: int) -> None:
 def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:
     classifier = EncoderClassifier(model.encoder, model.main)
     split = split_of(12)
-    states = frozen_states(classifier, split, 5, CPU)
+    states = frozen_states(classifier, split, CPU, 5)
     batch: Batch = split.batch(range(12))
     with torch.inference_mode():
         hidden = model.encoder.hidden_states(batch.input_ids, batch.attention_mask, batch.token_type_ids)
@@ -154,16 +152,6 @@ def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:
 def test_a_regression_has_one_output_and_mean_squared_error() -> None:
     logits, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 5.0])
     assert task_loss(logits, targets).item() == pytest.approx((1 + 4) / 2)
-
-
-def test_frozen_batches_hold_every_example_once() -> None:
-    states = FrozenStates(torch.arange(10.0).reshape(10, 1, 1), torch.arange(10))
-    batches = FrozenBatches(states, 4, seed=0)
-    seen = torch.cat([b.labels for b in batches.epoch(0)])
-    assert sorted(seen.tolist()) == list(range(10))
-    assert len(batches) == 3
-    for b in batches.epoch(1):
-        assert torch.equal(b.first_tokens.flatten().long(), b.labels)
 
 
 def test_off_ramps_survive_saving(encoder: LayeredEncoder, tmp_path: Path) -> None:
