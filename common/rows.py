@@ -1,7 +1,8 @@
-"""Short-hand for the many measurements of one task and seed."""
+"""Short-hand for the many measurements of one task and seed, or of random weights at full size."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.records import Measurement
@@ -21,17 +22,41 @@ class Rows:
         self, experiment: str, system: str, metric: str, value: float | Interval, unit: str, **more: object
     ) -> Measurement:
         """One measurement; an `Interval` fills value, interval and n."""
-        if isinstance(value, Interval):
-            more = {"ci_low": value.low, "ci_high": value.high, "n": value.n, **more}
-            value = value.value
-        return Measurement(
-            experiment=experiment,
-            system=system,
-            task=self.task,
-            metric=metric,
-            value=value,
-            unit=unit,
-            seed=self.seed,
-            backbone=self.backbone,
-            **{"n": self.n, **more},  # type: ignore[arg-type]
-        )
+        facts = {"task": self.task, "seed": self.seed, "backbone": self.backbone, "n": self.n}
+        return _measurement(experiment, system, metric, value, unit, facts, more)
+
+
+@dataclass(frozen=True)
+class ShapeRows:
+    """Makes measurements of one system with random weights, which belong to no task and no seed."""
+
+    system: str
+
+    def __call__(
+        self, experiment: str, backbone: str, metric: str, value: float | Interval, unit: str, **more: object
+    ) -> Measurement:
+        """One measurement; an `Interval` fills value, interval and n; `system` among `more` is another one."""
+        system = str(more.pop("system", self.system))
+        return _measurement(experiment, system, metric, value, unit, {"backbone": backbone}, more)
+
+
+def _measurement(
+    experiment: str,
+    system: str,
+    metric: str,
+    value: float | Interval,
+    unit: str,
+    facts: Mapping[str, object],
+    more: Mapping[str, object],
+) -> Measurement:
+    if isinstance(value, Interval):
+        facts = {**facts, "ci_low": value.low, "ci_high": value.high, "n": value.n}
+        value = value.value
+    return Measurement(
+        experiment=experiment,
+        system=system,
+        metric=metric,
+        value=value,
+        unit=unit,
+        **{**facts, **more},  # type: ignore[arg-type]
+    )

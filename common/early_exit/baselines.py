@@ -6,6 +6,7 @@ Both are fine-tuned by one plan and kept in the artifact store, so that papers w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from common.early_exit.clock import Clock
 from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
 from common.replication import Run
-from common.tasks.task import Task
+from common.tasks.task import Example, Task
 from common.timing.estimates import forward_seconds, token_estimate, training_seconds
 from common.timing.flops import EncoderShape
 from common.timing.parameters import layer_parameters
@@ -118,12 +119,16 @@ class StaticTrial(ABC):
         """Times arms on dev."""
         return Clock(self.encoded.dev, self.run.scale, self.device, self.run.progress)
 
+    def tokens(self, examples: Sequence[Example]) -> float:
+        """About how many tokens `examples` will have after texts are cut to the plan's length."""
+        return token_estimate(examples, self.classifier_plan.max_length)
+
     @property
     def static_costs(self) -> StaticCosts:
         """From tokens and layer parameters, at rates measured on two cores; the texts are not tokenised for it."""
         shape, plan, task = self.shape, self.classifier_plan, self.task
         layers = shape.layers * layer_parameters(shape)
-        train, evaluated = token_estimate(task.train), token_estimate((*task.tune, *task.dev))
+        train, evaluated = self.tokens(task.train), self.tokens((*task.tune, *task.dev))
         epoch = training_seconds(layers, train) + 0.05 * len(task.train) / plan.batch_size
         return StaticCosts(
             classifier=2 + plan.epochs * epoch,

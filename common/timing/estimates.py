@@ -15,13 +15,14 @@ PIECES_PER_WORD = 1.3
 SPECIAL_TOKENS = 3
 
 
-def token_estimate(examples: Sequence[Example]) -> float:
-    """About how many tokens `examples` will have, from the words of at most 500 of them."""
+def token_estimate(examples: Sequence[Example], max_length: int | None = None) -> float:
+    """About how many tokens `examples` will have, each cut to `max_length`; from the words of at most 500 of them."""
     if not examples:
         return 0.0
     sample = examples[:: max(1, len(examples) // 500)]
-    words = sum(len(e.text_a.split()) + len((e.text_b or "").split()) for e in sample)
-    return len(examples) * (SPECIAL_TOKENS + PIECES_PER_WORD * words / len(sample))
+    lengths = [SPECIAL_TOKENS + PIECES_PER_WORD * len(f"{e.text_a} {e.text_b or ''}".split()) for e in sample]
+    cut = lengths if max_length is None else [min(max_length, length) for length in lengths]
+    return len(examples) * sum(cut) / len(sample)
 
 
 def training_seconds(layer_parameters: int, tokens: float) -> float:

@@ -23,7 +23,7 @@ from common.early_exit.runtime import collect_logits
 from common.errors import UserError
 from common.replication import Run
 from common.tasks.task import Task
-from common.timing.estimates import forward_seconds, token_estimate
+from common.timing.estimates import forward_seconds
 from common.timing.flops import EncoderShape
 from common.timing.parameters import layer_parameters
 from common.training.batches import BucketedBatches, EncodedSplit
@@ -168,9 +168,9 @@ class Trial(StaticTrial):
         epoch = (static.classifier - 2) / settings.plan.epochs - moved
         shallow = {k: kept + epoch * k / self.num_layers for k in range(1, self.num_layers)}
         complete = {k: 2 + settings.complete_plan.epochs * seconds for k, seconds in shallow.items()}
-        evaluated = token_estimate((*self.task.tune, *self.task.dev))
+        evaluated = self.tokens((*self.task.tune, *self.task.dev))
         models = 2 * self.num_layers + sum(settings.small) + settings.small[0] + 0.6 * sum(self.truncations)
-        features = forward_seconds(self.num_layers * layer, token_estimate(train))
+        features = forward_seconds(self.num_layers * layer, self.tokens(train))
         return Estimate(
             big=static.classifier,
             complete=complete,

@@ -23,6 +23,7 @@ from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.encoders.shapes import find_shape
 from common.records import Measurement
 from common.replication import Run, Step
+from common.rows import ShapeRows
 from common.statistics import Interval, percentile_interval
 from common.timing.flops import layer_flops
 from common.timing.memory import peak_memory
@@ -173,21 +174,9 @@ class ImposedExits:
         return rows
 
     def _row(self, metric: str, value: Interval, arm: str, layer: int | None) -> Measurement:
-        return Measurement(
-            experiment="figure3",
-            system="DeeBERT",
-            metric=metric,
-            value=value.value,
-            ci_low=value.low,
-            ci_high=value.high,
-            n=value.n,
-            unit="fraction",
-            backbone=self.backbone,
-            setting=arm,
-            at=layer,
-            timed=metric != "expected_saving",
-            note=f"imposed exits, {TOKENS} tokens, batch 1",
-        )
+        how = {"setting": arm, "at": layer, "timed": metric != "expected_saving"}
+        note = f"imposed exits, {TOKENS} tokens, batch 1"
+        return ShapeRows("DeeBERT")("figure3", self.backbone, metric, value, "fraction", note=note, **how)
 
 
 def figure3(run: Run) -> list[Measurement]:

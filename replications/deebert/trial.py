@@ -18,7 +18,7 @@ from common.early_exit.baselines import StaticTrial
 from common.early_exit.runtime import collect_logits
 from common.errors import UserError
 from common.tasks.task import Task
-from common.timing.estimates import forward_seconds, token_estimate
+from common.timing.estimates import forward_seconds
 from common.timing.parameters import layer_parameters
 from common.training.classifier import classifier_logits
 from common.training.finetune import write_report
@@ -126,7 +126,7 @@ class Trial(StaticTrial):
         """From tokens and layer parameters, at rates measured on two cores; the texts are not tokenised for it."""
         scale, train, static = self.run.scale, self.task.train, self.static_costs
         layers = self.shape.layers * layer_parameters(self.shape)
-        features = forward_seconds(layers, token_estimate(train))
+        features = forward_seconds(layers, self.tokens(train))
         return Estimate(
             stage1=static.classifier,
             truncated=static.truncated,

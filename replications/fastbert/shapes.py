@@ -30,7 +30,7 @@ from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.records import Measurement
 from common.replication import Run, Step
-from common.statistics import Interval
+from common.rows import ShapeRows
 from common.timing.flops import EncoderShape
 from common.timing.paired import CONTROL, PairedTimings, paired_latency
 from common.timing.parameters import classifier_parameters
@@ -66,20 +66,7 @@ def shape_steps(run: Run) -> list[Step]:
     return steps
 
 
-def _row(
-    experiment: str, backbone: str, metric: str, value: float | Interval, unit: str, **more: object
-) -> Measurement:
-    interval = value if isinstance(value, Interval) else None
-    bounds = {} if interval is None else {"ci_low": interval.low, "ci_high": interval.high, "n": interval.n}
-    return Measurement(
-        experiment=experiment,
-        metric=metric,
-        value=value if interval is None else interval.value,  # type: ignore[arg-type]
-        unit=unit,
-        backbone=backbone,
-        **{"system": "FastBERT", **bounds, **more},  # type: ignore[arg-type]
-    )
-
+_row = ShapeRows("FastBERT")
 
 # -- Closed forms -----------------------------------------------------------------------------------------------------
 

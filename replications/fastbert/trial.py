@@ -8,7 +8,7 @@ any Speed is a simulation on them. All of it is kept in the artifact store and m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,10 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.artifacts import Make
-from common.early_exit.baselines import StaticCosts, StaticTrial
+from common.early_exit.baselines import StaticTrial
 from common.early_exit.runtime import collect_logits
-from common.tasks.task import Example
-from common.timing.estimates import PIECES_PER_WORD, SPECIAL_TOKENS, token_estimate
 from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.classifier import classifier_logits
 from common.training.finetune import write_report
@@ -143,20 +141,6 @@ class Trial(StaticTrial):
         return {"tune": self.encoded.tune, "dev": self.encoded.dev}
 
     # -- What it will take ----------------------------------------------------------------------------------------
-
-    def tokens(self, examples: tuple[Example, ...]) -> float:
-        """About how many tokens `examples` will have after texts are cut to the plan's length."""
-        sample = examples[:: max(1, len(examples) // 500)]
-        words = (len(e.text_a.split()) + len((e.text_b or "").split()) for e in sample)
-        cut = [min(self.classifier_plan.max_length, SPECIAL_TOKENS + PIECES_PER_WORD * count) for count in words]
-        return len(examples) * float(np.mean(cut))
-
-    @property
-    def static_costs(self) -> StaticCosts:
-        """As for every exit method, with texts cut to the plan's length."""
-        whole = super().static_costs
-        share = self.tokens(self.task.train) / token_estimate(self.task.train)
-        return StaticCosts(**{f.name: share * getattr(whole, f.name) for f in fields(whole)})
 
     @property
     def estimate(self) -> Estimate:

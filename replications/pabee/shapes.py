@@ -31,6 +31,7 @@ from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.records import Measurement
 from common.replication import Run, Step
+from common.rows import ShapeRows
 from common.statistics import Interval
 from common.timing.flops import EncoderShape, classifier_flops
 from common.timing.paired import CONTROL, PairedTimings, paired_latency
@@ -64,21 +65,7 @@ def shape_steps(run: Run) -> list[Step]:
     return steps
 
 
-def _row(
-    experiment: str, backbone: str, metric: str, value: float | Interval, unit: str, **more: object
-) -> Measurement:
-    interval = value if isinstance(value, Interval) else None
-    bounds = {} if interval is None else {"ci_low": interval.low, "ci_high": interval.high, "n": interval.n}
-    return Measurement(
-        experiment=experiment,
-        system="PABEE",
-        metric=metric,
-        value=value if interval is None else interval.value,  # type: ignore[arg-type]
-        unit=unit,
-        backbone=backbone,
-        **{**bounds, **more},  # type: ignore[arg-type]
-    )
-
+_row = ShapeRows("PABEE")
 
 # -- Sizes (closed forms) ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.rows import Rows
+from common.rows import Rows, ShapeRows
 from common.statistics import Interval
 
 ROW = Rows("sst-2", 3, "tiny", 872)
@@ -29,3 +29,10 @@ def test_what_is_said_explicitly_wins() -> None:
 def test_a_field_that_no_measurement_has_is_refused() -> None:
     with pytest.raises(ValueError, match="thershold"):
         ROW("table1", "student", "score", 1.0, "points", thershold=3)
+
+
+def test_random_weights_belong_to_no_task_and_no_seed() -> None:
+    m = ShapeRows("student")("sizes", "bert-base", "time_speedup", Interval(2.0, 1.0, 4.0, 17), "ratio", timed=True)
+    assert (m.system, m.backbone, m.task, m.seed) == ("student", "bert-base", "", None)
+    assert (m.value, m.ci_low, m.ci_high, m.n, m.timed) == (2.0, 1.0, 4.0, 17, True)
+    assert ShapeRows("student")("sizes", "bert-base", "bytes", 4.0, "byte", system="teacher").system == "teacher"

@@ -1,6 +1,5 @@
 """Operating points, and a whole small run."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_run import picked, run_steps, small_run, toy_task
 
-from common.artifacts import ArtifactStore
 from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
 from common.records import Measurement
-from common.replication import Journal as StepJournal
-from common.replication import Run, execute
-from common.scales import SCALES
-from common.tasks.task import Example, Task
-from common.training.classifier import classifier_logits
+from common.replication import Run
+from common.training.batches import BucketedBatches
+from common.training.classifier import EncoderClassifier, classifier_logits
+from common.training.loop import fit
 from replications.cascadebert import experiments
 from replications.cascadebert.findings import (
     CASCADE,
@@ -31,48 +29,14 @@ from replications.cascadebert.findings import (
     Findings,
     between,
 )
+from replications.cascadebert.method import calibrated_loss
 from replications.cascadebert.settings import SETTINGS
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
 from replications.cascadebert.trial import Trial, complete_encoders
 
-WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
-
-
-def examples(count: int, label: Callable[[int], float], offset: int) -> tuple[Example, ...]:
-    def text(i: int) -> str:
-        return " ".join(WORDS[(i * k + offset) % 10] for k in range(1, 3 + i % 5))
-
-    return tuple(Example(text(i), None, label(i), difficulty=1 + i % 3) for i in range(count))
-
-
-def task_of(name: str, labels: tuple[str, ...], metric: str, label: Callable[[int], float]) -> Task:
-    parts = [examples(count, label, offset) for offset, count in enumerate((64, 60, 30, 60))]
-    return Task(name, labels, metric, "builtin", parts[0], parts[1], test=parts[2], tune=parts[3])
-
-
-TOY = task_of("toy", ("no", "yes"), "accuracy", lambda i: i % 2)
-THREE = task_of("three", ("a", "b", "c"), "accuracy", lambda i: i * 7 % 3)
-SIMILARITY = task_of("similarity", (), "spearman", lambda i: (i * 7 % 11) / 2)
-
-
-def small_run(tmp_path: Path, *tasks: Task) -> Run:
-    scale = replace(SCALES["smoke"], timing_examples=4)
-    names = tuple(t.name for t in tasks)
-    run = Run("r", scale, "builtin", None, names, (0,), ArtifactStore(tmp_path), tmp_path, _quiet, lambda line: None)
-    run._tasks.update({t.name: t for t in tasks})
-    return run
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
-
-
-class Silent:
-    def start(self, index: int) -> None:
-        pass
-
-    def finish(self, *, counted: bool) -> None:
-        pass
+TOY = toy_task("toy", ("no", "yes"), lambda i: i % 2)
+THREE = toy_task("three", ("a", "b", "c"), lambda i: i * 7 % 3)
+SIMILARITY = toy_task("similarity", (), lambda i: (i * 7 % 11) / 2, "spearman")
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
-    journal = StepJournal(tmp_path_factory.mktemp("journal"))
-    return execute(experiments.trained_steps(run), journal, Silent(), run)  # type: ignore[arg-type]
+    return run_steps(experiments.trained_steps(run), run, tmp_path_factory.mktemp("journal"))
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +75,6 @@ def rigged(toy: Findings) -> Findings:
         )
         setattr(findings, split, answers)
     return findings
-
-
-def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
-    return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
 
 
 # -- A whole run ------------------------------------------------------------------------------------------------------
@@ -202,6 +161,20 @@ def test_small_models_have_the_depth_that_is_named(toy: Findings) -> None:
     assert toy.trial.second_cascade().depths == (2, 4)
     assert toy.cascade.layers == (1, 5)
     assert toy.second.layers == (2, 6)
+
+
+def test_the_last_weights_are_used_not_the_best(toy: Findings, tmp_path: Path) -> None:
+    """The official script names a metric for the best model and does not load it at the end."""
+    trial = toy.trial
+    plan, settings = trial.settings.complete_plan, trial.settings
+    model = trial._new_small(plan.seed)
+    batches = BucketedBatches(trial.encoded.train, plan.batch_size, plan.seed)
+    loss = calibrated_loss(trial.hard, settings.margin, settings.weight)
+    report = fit(model, batches, loss, plan, checkpoint=tmp_path / "c", progress=lambda *_: None)
+    assert report.steps == plan.epochs * len(batches)
+    kept = EncoderClassifier.load(trial.calibrated_folder()).state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(kept[name], value)
 
 
 def test_labels_belong_to_the_first_small_model_and_to_no_training_seed(run: Run, toy: Findings) -> None:

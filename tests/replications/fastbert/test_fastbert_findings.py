@@ -1,65 +1,26 @@
 """Operating points, variants, and a whole small run on two tasks."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toy_run import picked, run_steps, small_run, toy_task
 
-from common.artifacts import ArtifactStore
 from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.runtime import simulate
 from common.errors import UserError
 from common.records import Measurement
-from common.replication import Journal as StepJournal
-from common.replication import Run, execute
-from common.scales import SCALES
-from common.tasks.task import Example, Task
+from common.replication import Run
 from replications.fastbert import experiments
 from replications.fastbert.findings import FASTBERT, Findings, at_speed, speeds
 from replications.fastbert.trial import DROPOUT_ON, FROM_LABELS, PRINTED_DIRECTION, Trial
 
-WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
-
-
-def examples(count: int, label: Callable[[int], float], offset: int) -> tuple[Example, ...]:
-    def text(i: int) -> str:
-        return " ".join(WORDS[(i * k + offset) % 10] for k in range(1, 3 + i % 5))
-
-    return tuple(Example(text(i), None, label(i), difficulty=1 + i % 3) for i in range(count))
-
-
-def task_of(name: str, labels: tuple[str, ...], label: Callable[[int], float]) -> Task:
-    parts = [examples(count, label, offset) for offset, count in enumerate((64, 40, 32))]
-    return Task(name, labels, "accuracy", "builtin", parts[0], parts[1], tune=parts[2])
-
-
-SENTIMENT = task_of("sentiment", ("no", "yes"), lambda i: i % 2)
-TOY = task_of("toy", ("a", "b", "c"), lambda i: i % 3)
-VALUES = task_of("values", (), lambda i: i / 7)
-
-
-def small_run(tmp_path: Path, *tasks: Task, seeds: tuple[int, ...] = (0,)) -> Run:
-    scale = replace(SCALES["smoke"], timing_examples=4)
-    names = tuple(t.name for t in tasks)
-    run = Run("r", scale, "builtin", None, names, seeds, ArtifactStore(tmp_path), tmp_path, _quiet, lambda line: None)
-    run._tasks.update({t.name: t for t in tasks})
-    return run
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
-
-
-class Silent:
-    def start(self, index: int) -> None:
-        pass
-
-    def finish(self, *, counted: bool) -> None:
-        pass
+SENTIMENT = toy_task("sentiment", ("no", "yes"), lambda i: i % 2)
+TOY = toy_task("toy", ("a", "b", "c"), lambda i: i % 3)
+VALUES = toy_task("values", (), lambda i: i / 7)
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +30,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
-    journal = StepJournal(tmp_path_factory.mktemp("journal"))
-    return execute(experiments.trained_steps(run), journal, Silent(), run)  # type: ignore[arg-type]
+    return run_steps(experiments.trained_steps(run), run, tmp_path_factory.mktemp("journal"))
 
 
 @pytest.fixture(scope="module")
 def sentiment(run: Run, rows: list[Measurement]) -> Findings:
     return Findings(Trial(run, "sentiment", 0))
-
-
-def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
-    return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
 
 
 # -- A whole run ------------------------------------------------------------------------------------------------------

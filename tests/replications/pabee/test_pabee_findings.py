@@ -1,25 +1,20 @@
 """Overthinking by brute force, operating points, and a whole small run on classes and on a regression."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_run import picked, run_steps, small_run, toy_task
 
-from common.artifacts import ArtifactStore
 from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow
 from common.early_exit.runtime import simulate
 from common.records import Measurement
-from common.replication import Journal as StepJournal
-from common.replication import Run, execute
-from common.scales import SCALES
-from common.tasks.task import Example, Task
+from common.replication import Run
 from replications.pabee import experiments
 from replications.pabee.findings import AT_EQUAL_SPEED, BRANCHYNET, SHALLOW_DEEP, Findings, Overthinking, saving_of
 from replications.pabee.trial import Trial
@@ -68,43 +63,8 @@ def test_cost_shares_sum_to_one() -> None:
 
 # -- Whole runs, small ------------------------------------------------------------------------------------------------
 
-WORDS = ("good", "bad", "film", "plot", "slow", "fine", "dull", "warm", "cold", "long")
-
-
-def examples(count: int, label: Callable[[int], float], offset: int) -> tuple[Example, ...]:
-    def text(i: int) -> str:
-        return " ".join(WORDS[(i * k + offset) % 10] for k in range(1, 3 + i % 5))
-
-    return tuple(Example(text(i), None, label(i), difficulty=1 + i % 3) for i in range(count))
-
-
-def task_of(name: str, labels: tuple[str, ...], metric: str, label: Callable[[int], float]) -> Task:
-    parts = [examples(count, label, offset) for offset, count in enumerate((64, 40, 30, 32))]
-    return Task(name, labels, metric, "builtin", parts[0], parts[1], test=parts[2], tune=parts[3])
-
-
-TOY = task_of("toy", ("no", "yes"), "accuracy", lambda i: i % 2)
-SIMILARITY = task_of("similarity", (), "spearman", lambda i: (i * 7 % 11) / 2)
-
-
-def small_run(tmp_path: Path, *tasks: Task) -> Run:
-    scale = replace(SCALES["smoke"], timing_examples=4)
-    names = tuple(t.name for t in tasks)
-    run = Run("r", scale, "builtin", None, names, (0,), ArtifactStore(tmp_path), tmp_path, _quiet, lambda line: None)
-    run._tasks.update({t.name: t for t in tasks})
-    return run
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
-
-
-class Silent:
-    def start(self, index: int) -> None:
-        pass
-
-    def finish(self, *, counted: bool) -> None:
-        pass
+TOY = toy_task("toy", ("no", "yes"), lambda i: i % 2)
+SIMILARITY = toy_task("similarity", (), lambda i: (i * 7 % 11) / 2, "spearman")
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
-    journal = StepJournal(tmp_path_factory.mktemp("journal"))
-    return execute(experiments.trained_steps(run), journal, Silent(), run)  # type: ignore[arg-type]
+    return run_steps(experiments.trained_steps(run), run, tmp_path_factory.mktemp("journal"))
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +85,6 @@ def toy(run: Run, rows: list[Measurement]) -> Findings:
 @pytest.fixture(scope="module")
 def similarity(run: Run, rows: list[Measurement]) -> Findings:
     return Findings(Trial(run, "similarity", 0))
-
-
-def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
-    return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
 
 
 def test_each_number_of_a_table_is_measured_once(rows: list[Measurement]) -> None:
@@ -224,4 +179,4 @@ def test_a_regression_is_scored_by_its_values(similarity: Findings) -> None:
     assert similarity.labels.dtype == np.float32
     assert similarity.points(similarity.labels) == pytest.approx(100)
     assert similarity.points(similarity.constant) == 0.0
-    assert similarity.predictions(similarity.main.rule).shape == (40,)
+    assert similarity.predictions(similarity.main.rule).shape == similarity.labels.shape
