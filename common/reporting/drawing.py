@@ -25,6 +25,8 @@ PANEL_WIDTH, PANEL_HEIGHT, TITLE_HEIGHT = 3.6, 2.9, 0.3
 CAPTION_HEIGHT, LEGEND_ROW_HEIGHT = 0.25, 0.22
 HANDLE_WIDTH, LETTER_WIDTH = 0.7, 0.075
 BARS_WIDTH = 0.8
+LEAST_SPAN = 0.02
+"""An axis spans at least this share of its largest value: the sixth digit of a constant is no curve."""
 STYLE = {
     "font.size": 9,
     "axes.grid": True,
@@ -82,8 +84,18 @@ def draw_panel(ax: Axes, figure: Figure, series: Sequence[Series], labels: Seque
         ax.set_xscale("log")
     if figure.y.log:
         ax.set_yscale("log")
+    else:
+        _widen(ax)
     ax.set_xlabel(figure.x.label)
     ax.set_ylabel(figure.y.label)
+
+
+def _widen(ax: Axes) -> None:
+    low, high = ax.get_ylim()
+    least = LEAST_SPAN * max(abs(low), abs(high))
+    if high - low < least:
+        middle = (low + high) / 2
+        ax.set_ylim(middle - least / 2, middle + least / 2)
 
 
 def _draw_points(ax: Axes, series: Series, look: int, *, joined: bool) -> None:

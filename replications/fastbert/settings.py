@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from common.training.loop import TrainingPlan
 
 TASKS = {
-    "builtin": ("sentiment", "entailment", "paraphrase"),
+    "builtin": ("sentiment", "paraphrase"),
     "files": ("sst-2", "trec", "mrpc", "rte", "cola", "qqp-sample", "ag-news", "imdb"),
     "hub": ("sst-2", "trec", "ag-news", "imdb"),
 }
-"""AG News is the one data set of the paper; the others are near it, or shared with the other exit methods."""
+"""AG News is the one data set of the paper; the others are near it, or shared with the other exit methods. Of the
+generated tasks two, which is what ten minutes allow; the teacher does not learn entailment in one epoch."""
 
 FIRST_SEED_ALONE = frozenset({"ag-news", "imdb", "mrpc", "rte"})
 """Long texts: one seed below the paper's scale."""

@@ -111,6 +111,18 @@ def test_bars_stand_side_by_side(paper: Paper, measure: Measure) -> None:
     assert all(left[1] <= right[0] + 1e-9 for left, right in itertools.pairwise(boxes))
 
 
+def test_a_constant_is_drawn_flat(paper: Paper, measure: Measure) -> None:
+    rows = [
+        m.model_copy(update={"value": 50 + 1e-4 * i} if m.metric == "score" else {})
+        for i, m in enumerate(trade_off(measure, seeds=1))
+    ]
+    figure = paper.figures[0].model_copy(update={"diagonal": False})
+    (ax,) = draw(figure, measured_series(figure, rows, "r"), "title", "caption").axes
+    low, high = ax.get_ylim()
+    assert high - low == pytest.approx(1, rel=0.01)
+    assert low < 50 < high
+
+
 def test_panels_are_as_many_as_tasks(paper: Paper, measure: Measure) -> None:
     many = [m.model_copy(update={"task": f"task{i}"}) for i in range(4) for m in trade_off(measure, seeds=1)]
     canvas = draw(paper.figures[0], measured_series(paper.figures[0], many, "r"), "title", "caption")
