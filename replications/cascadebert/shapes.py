@@ -162,20 +162,20 @@ def _arms_at_batch_1(bench: Bench, texts: list[Batch]) -> dict[str, Callable[[in
     return arms
 
 
-def batches(run: Run) -> list[Measurement]:
+def batches(run: Run, passes: int = PASSES) -> list[Measurement]:
     """Batches of 32 of which 1/6 is passed on: speed-up, share of the closed form, and over running both for all."""
     bench, name = Bench.of("bert-base"), "bert-base"
     share = PASSED_ON[MAIN]
-    inputs = [random_batch(BATCH, bench.big.vocabulary, seed) for seed in range(PASSES)]
-    plans = [settled_by(BATCH, count, seed) for seed, count in enumerate(spread(share, BATCH, PASSES))]
+    inputs = [random_batch(BATCH, bench.big.vocabulary, seed) for seed in range(passes)]
+    plans = [settled_by(BATCH, count, seed) for seed, count in enumerate(spread(share, BATCH, passes))]
     leave = leaving(bench.cascade)
     arms: dict[str, Callable[[int], object]] = {
         BASELINE: on_item(bench.plain, inputs),
         "CascadeBERT": lambda i: leave(inputs[i], plans[i]),
         BOTH: on_item(partial(all_exits, bench.cascade), inputs),
     }
-    timings = _time(arms, PASSES, rounds=1, warmup=1)
-    run.progress(PASSES, PASSES)
+    timings = _time(arms, passes, rounds=1, warmup=1)
+    run.progress(passes, passes)
     speedup, form = timings.speedup("CascadeBERT"), bench.speedups(share)["layer_speedup"]
     how = {"setting": f"{MAIN}, batch {BATCH}", "at": share, "timed": True, "note": f"imposed, {TOKENS} tokens"}
     part = Interval(speedup.value / form, speedup.low / form, speedup.high / form, speedup.n)
