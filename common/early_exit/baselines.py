@@ -6,10 +6,12 @@ Both are fine-tuned by one plan and kept in the artifact store, so that papers w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -136,3 +138,23 @@ class StaticTrial(ABC):
             logits=2 + forward_seconds(layers, 1.8 * evaluated),
             sample=0.004 + forward_seconds(layers, train / len(task.train)),
         )
+
+
+class OfTrial(Protocol):
+    """What was found with one task and seed."""
+
+    @property
+    def trial(self) -> StaticTrial:
+        """Which."""
+
+
+Found = TypeVar("Found", bound=OfTrial)
+
+
+def seeds_with_all_tasks(findings: Iterable[Found]) -> dict[int, list[Found]]:
+    """Findings by seed, for an average over tasks: only seeds that did all of them, and none if there is one task."""
+    by_seed: dict[int, list[Found]] = defaultdict(list)
+    for found in findings:
+        by_seed[found.trial.seed].append(found)
+    most = max(map(len, by_seed.values()), default=0)
+    return {seed: found for seed, found in by_seed.items() if len(found) == most >= 2}

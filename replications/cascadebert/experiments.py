@@ -7,7 +7,6 @@ batches. Sizes are in `shapes.py`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE
 from common.early_exit.scoring import delta_interval, score_interval
 from common.records import Measurement
@@ -164,13 +164,8 @@ def main_table(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 
 def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
-    """The table's last column: for each seed the plain mean over tasks, for rows that every task has."""
-    by_seed: dict[int, list[Findings]] = defaultdict(list)
-    for f in findings:
-        by_seed[f.trial.seed].append(f)
-    for seed, fs in by_seed.items():
-        if len(fs) < 2:
-            continue
+    """The table's last column: for each seed that did all tasks their plain mean, for rows that every task has."""
+    for seed, fs in seeds_with_all_tasks(findings).items():
         row = Rows("macro", seed, fs[0].trial.source.backbone, len(fs))
         yield row("table-main", "baseline", "score", _mean(f.points(f.full) for f in fs), "points")
         by_name = [{(line.system, line.setting): line for line in lines(f)} for f in fs]

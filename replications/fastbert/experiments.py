@@ -7,11 +7,11 @@ is given as such, and in layers, FLOPs as counted here, wall clock at batch 1 an
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.cost_split import cost_shares
 from common.early_exit.scoring import delta_interval, score_interval
@@ -134,14 +134,8 @@ def _point_rows(row: Rows, f: Findings, point: Point) -> Iterator[Measurement]:
 
 
 def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
-    """For each seed the plain mean over tasks, for the seeds that did all tasks."""
-    by_seed: dict[int, list[Findings]] = defaultdict(list)
-    for f in findings:
-        by_seed[f.trial.seed].append(f)
-    most = max(len(fs) for fs in by_seed.values())
-    for seed, fs in by_seed.items():
-        if most < 2 or len(fs) < most:
-            continue
+    """The plain mean over tasks, for each seed that did them all."""
+    for seed, fs in seeds_with_all_tasks(findings).items():
         row = Rows("macro", seed, fs[0].trial.source.backbone, len(fs))
         half = fs[0].trial.truncated_layers
         yield row("table2", "baseline", "score", _mean(f.points(f.full) for f in fs), "points")

@@ -7,11 +7,11 @@ given here in layers, FLOPs, wall clock at batch 1 and throughput in batches. Si
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.cost import pooled_head_flops
 from common.early_exit.cost_split import cost_shares
@@ -131,13 +131,8 @@ def test_scores(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 
 def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
-    """Table 1's last column: for each seed the plain mean of the scores over tasks, for systems that do them all."""
-    by_seed: dict[int, list[Findings]] = defaultdict(list)
-    for f in findings:
-        by_seed[f.trial.seed].append(f)
-    for seed, fs in by_seed.items():
-        if len(fs) < 2:
-            continue
+    """Table 1's last column: the plain mean over tasks, for each seed that did them all and systems that do them all."""
+    for seed, fs in seeds_with_all_tasks(findings).items():
         row = Rows("macro", seed, fs[0].trial.source.backbone, len(fs))
         truncated = f"truncated {fs[0].trial.truncated_layers}L"
         yield row("table1", "baseline", "score", _mean(f.points(f.full) for f in fs), "points")
