@@ -131,7 +131,7 @@ def test_scores(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 
 def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
-    """Table 1's last column: the plain mean over tasks, for each seed that did them all and systems that do them all."""
+    """Table 1's last column: the plain mean over tasks, for each seed that did and each system that does them all."""
     for seed, fs in seeds_with_all_tasks(findings).items():
         row = Rows("macro", seed, fs[0].trial.source.backbone, len(fs))
         truncated = f"truncated {fs[0].trial.truncated_layers}L"
