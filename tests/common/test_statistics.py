@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, spearmanr
 
 from common.statistics import (
     Interval,
@@ -128,6 +128,20 @@ def test_seeds_and_examples_cover_the_truth() -> None:
         interval = bootstrap_over_seeds_and_examples(data, np.mean, resamples=400, seed=trial)
         covered += interval.low <= 0 <= interval.high
     assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_an_interval_holds_its_value_where_every_replicate_is_biased() -> None:
+    x = np.arange(8.0)
+
+    def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+        return float(spearmanr(a, b).statistic)
+
+    generator = np.random.default_rng(0)
+    noisy = np.abs(x[None] + generator.normal(0, 2, (200, 8)))
+    replicates = [rank_correlation(x, row) for row in noisy]
+    interval = percentile_interval(1.0, replicates, 8)
+    assert interval.low < interval.high == 1.0 > np.percentile(replicates, 97.5)
+    assert percentile_interval(0.5, [0.2, 0.4, 0.6, 0.8], 4).low < 0.5 < percentile_interval(0.5, [0.2, 0.8], 4).high
 
 
 def test_equal_seeds_of_constant_hits_have_no_width() -> None:
