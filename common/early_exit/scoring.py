@@ -79,6 +79,11 @@ def is_positive(difference: Replicated, examples: int) -> bool:
     return percentile_interval(difference.value, difference.replicates, examples).low > 0
 
 
+def surely_above(metric: str, seeds: Sequence[tuple[Array, Array, Array]]) -> bool:
+    """Whether the first predictions score above the second: the whole 95 % interval of `gain` does."""
+    return is_positive(gain(metric, seeds), len(seeds[0][2]))
+
+
 def decide_on_learned(
     decide: Callable[[dict[str, list[FindingsT]]], Decision | None],
     by_task: Mapping[str, list[FindingsT]],

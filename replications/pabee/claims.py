@@ -15,7 +15,7 @@ import numpy as np
 from common.claims import Array, Decision, Replicated
 from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import simulate
-from common.early_exit.scoring import decide_on_learned, gain, grouped_by_task, is_positive
+from common.early_exit.scoring import decide_on_learned, gain, grouped_by_task, surely_above
 from common.records import Measurement
 from common.replication import Run
 from common.statistics import Interval, percentile_interval
@@ -53,8 +53,8 @@ def claim_measurements(run: Run, findings: Sequence[Findings]) -> list[Measureme
 
 def is_learned(findings: Sequence[Findings]) -> bool:
     """Whether the baseline beats every constant answer (its 95 % interval does)."""
-    metric, examples = findings[0].trial.task.metric, len(findings[0].labels)
-    return is_positive(gain(metric, [(f.full, f.constant, f.labels) for f in findings]), examples)
+    metric = findings[0].trial.task.metric
+    return surely_above(metric, [(f.full, f.constant, f.labels) for f in findings])
 
 
 # -- Scores -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from common.early_exit.scoring import (
     is_positive,
     points_along,
     score_interval,
+    surely_above,
 )
 from common.statistics import Interval
 from common.tasks.metrics import score
@@ -54,6 +55,8 @@ def test_a_delta_is_the_difference_of_two_scores() -> None:
     assert paired.value == pytest.approx(10)
     assert is_positive(paired, 100)
     assert not is_positive(gain("accuracy", [(worse, y, y)]), 100)
+    assert surely_above("accuracy", [(y, worse, y)])
+    assert not surely_above("accuracy", [(worse, y, y)])
 
 
 def test_tasks_that_were_not_learned_are_left_out_and_named() -> None:
