@@ -52,9 +52,9 @@ def random_batch(size: int, vocabulary: int, seed: int) -> Batch:
     return Batch(ids, torch.ones_like(ids), None, torch.zeros(size, dtype=torch.long), torch.arange(size))
 
 
-def leaving(model: MultiExitModel) -> ImposedArm:
-    """The exit runtime: who has left is taken out of the batch."""
-    return lambda batch, layers: run_early_exit(model, batch, ImposedLayers(layers))
+def leaving(model: MultiExitModel, at_once: int | None = None) -> ImposedArm:
+    """The exit runtime: who has left is taken out of the batch, and a layer is computed for `at_once` texts at most."""
+    return lambda batch, layers: run_early_exit(model, batch, ImposedLayers(layers), at_once)
 
 
 def waiting(model: MultiExitModel) -> ImposedArm:

@@ -1,13 +1,16 @@
 """Running an early-exit model for real: batches shrink as samples leave.
 
 Who has left is taken out of the batch (compaction), so that a layer is computed only for those who still need it;
-at batch 1 this is the textbook loop. Predictions and exit layers are those of running each sample alone.
+at batch 1 this is the textbook loop. A batch of what few are left runs at a lower rate than a full one: given many
+texts and a batch size, those left over of several batches are put together before each layer (pooling). Predictions
+and exit layers are those of running each sample alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -58,15 +61,24 @@ class Outcome:
 
 
 @torch.inference_mode()
-def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outcome:
+def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule, at_once: int | None = None) -> Outcome:
     """Run `batch` through `model`, letting samples leave by `rule`; at layer n everyone leaves.
 
     The rule sees float32 logits on the model's device.
 
+    Args:
+        model: with an exit after every layer.
+        batch: the texts. The states of all that have not left are held in memory.
+        rule: who leaves.
+        at_once: a layer is computed for at most so many samples at a time, all that are left counted together; by
+            default for all of them.
+
     Raises:
-        UserError: the batch is empty.
+        UserError: the batch is empty, or `at_once` is below 1.
     """
     _refuse_empty(len(batch.input_ids))
+    if at_once is not None and at_once < 1:
+        raise UserError(f"a batch holds at least one text; got a batch size of {at_once}")
     hidden, mask = model.embed(batch)
     size, device = len(hidden), hidden.device
     rows = torch.arange(size, device=device)
@@ -74,8 +86,8 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
     final: Tensor | None = None
     history: list[Tensor] = []
     for index in range(1, model.num_layers + 1):
-        hidden = model.layer(index, hidden, mask)
-        history.append(model.exit_logits(index, hidden, mask))
+        hidden = _by_parts(partial(model.layer, index), hidden, mask, at_once)
+        history.append(_by_parts(partial(model.exit_logits, index), hidden, mask, at_once))
         if final is None:
             final = history[0].new_empty(size, history[0].shape[-1])
         if index == model.num_layers:
@@ -97,6 +109,17 @@ def run_early_exit(model: MultiExitModel, batch: Batch, rule: ExitRule) -> Outco
     if final is None:
         raise ValueError("a model needs at least one layer")
     return Outcome(final, exit_layer)
+
+
+def _by_parts(
+    compute: Callable[[Tensor, Tensor | None], Tensor], hidden: Tensor, mask: Tensor | None, at_once: int | None
+) -> Tensor:
+    """`compute` on at most `at_once` samples at a time."""
+    if at_once is None or len(hidden) <= at_once:
+        return compute(hidden, mask)
+    parts = hidden.split(at_once)
+    masks = [None] * len(parts) if mask is None else mask.split(at_once)
+    return torch.cat([compute(part, part_mask) for part, part_mask in zip(parts, masks, strict=True)])
 
 
 def early_exit_arm(model: MultiExitModel, rule: ExitRule) -> Callable[[Batch], Tensor]:
