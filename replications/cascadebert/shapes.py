@@ -43,9 +43,13 @@ SINGLES = 12
 """Texts at batch 1: of 12, each of the three shares is a whole number."""
 
 BATCH = 32
-PASSES = 3
+POOL = 3 * BATCH
+POOLS = 3
 MAIN = "3x"
-"""In batches the share of this group is measured: 5, 5 and 6 of 32 are 1/6."""
+"""In batches the share of this group is measured: 16 of the 96 texts of a pool are 1/6."""
+
+POOLED = "CascadeBERT"
+UNPOOLED = "CascadeBERT, each batch by itself"
 
 
 def shape_steps(run: Run) -> list[Step]:
@@ -162,38 +166,58 @@ def _arms_at_batch_1(bench: Bench, texts: list[Batch]) -> dict[str, Callable[[in
     return arms
 
 
-def batches(run: Run, passes: int = PASSES) -> list[Measurement]:
-    """Batches of 32 of which 1/6 is passed on: speed-up, share of the closed form, and over running both for all."""
-    bench, name = Bench.of("bert-base"), "bert-base"
-    share = PASSED_ON[MAIN]
-    inputs = [random_batch(BATCH, bench.big.vocabulary, seed) for seed in range(passes)]
-    plans = [settled_by(BATCH, count, seed) for seed, count in enumerate(spread(share, BATCH, passes))]
-    leave = leaving(bench.cascade)
+def batches(run: Run, pools: int = POOLS) -> list[Measurement]:
+    """Batches of 32 of which 1/6 is passed on: speed-up, share of the closed form, and over running both for all.
+
+    What three batches pass on is put together for the big model; beside it each batch goes through by itself.
+    """
+    bench, name, share = Bench.of("bert-base"), "bert-base", PASSED_ON[MAIN]
+    texts = [random_batch(POOL, bench.big.vocabulary, seed) for seed in range(pools)]
+    plans = [settled_by(POOL, round(share * POOL), seed) for seed in range(pools)]
+    cascade = bench.cascade
+    pooled, unpooled = leaving(cascade, at_once=BATCH), leaving(cascade)
+    both = partial(all_exits, cascade)
     arms: dict[str, Callable[[int], object]] = {
-        BASELINE: on_item(bench.plain, inputs),
-        "CascadeBERT": lambda i: leave(inputs[i], plans[i]),
-        BOTH: on_item(partial(all_exits, bench.cascade), inputs),
+        BASELINE: lambda i: [bench.plain(part) for part in parts(texts[i])],
+        POOLED: lambda i: pooled(texts[i], plans[i]),
+        UNPOOLED: lambda i: list(map(unpooled, parts(texts[i]), plans[i].split(BATCH))),
+        BOTH: lambda i: [both(part) for part in parts(texts[i])],
     }
-    timings = _time(arms, passes, rounds=1, warmup=1)
-    run.progress(passes, passes)
-    speedup, form = timings.speedup("CascadeBERT"), bench.speedups(share)["layer_speedup"]
+    both(random_batch(BATCH, bench.big.vocabulary, seed=0))  # All that a warm-up does for so long an item.
+    timings = _time(arms, pools, rounds=1, warmup=0)
+    run.progress(pools, pools)
+    form = bench.speedups(share)["layer_speedup"]
+    over_both = replace(timings, baseline=BOTH).speedup(POOLED)
     how = {"setting": f"{MAIN}, batch {BATCH}", "at": share, "timed": True, "note": f"imposed, {TOKENS} tokens"}
-    part = Interval(speedup.value / form, speedup.low / form, speedup.high / form, speedup.n)
     return [
-        _row("runtime", name, "throughput_ratio", speedup, "ratio", **how),
-        _row("runtime", name, "share_of_closed_form", part, "ratio", **how),
-        _row(
-            "runtime", name, "speedup_over_both", replace(timings, baseline=BOTH).speedup("CascadeBERT"), "ratio", **how
+        *(
+            _row("runtime", name, "throughput_ratio", timings.speedup(system), "ratio", **{**how, "system": system})
+            for system in (POOLED, UNPOOLED, BOTH, CONTROL)
         ),
-        _row("runtime", name, "throughput_ratio", timings.speedup(BOTH), "ratio", **{**how, "system": BOTH}),
-        _row("runtime", name, "throughput_ratio", timings.speedup(CONTROL), "ratio", **{**how, "system": CONTROL}),
+        *(
+            _row(
+                "runtime",
+                name,
+                "share_of_closed_form",
+                _share(timings.speedup(s), form),
+                "ratio",
+                **{**how, "system": s},
+            )
+            for s in (POOLED, UNPOOLED)
+        ),
+        _row("runtime", name, "speedup_over_both", over_both, "ratio", **how),
     ]
 
 
-def spread(share: float, size: int, passes: int) -> list[int]:
-    """How many of each of `passes` batches are passed on, so that all together are nearest to `share`."""
-    total = round(share * size * passes)
-    return [total * (i + 1) // passes - total * i // passes for i in range(passes)]
+def parts(pool: Batch) -> list[Batch]:
+    """A pool in batches of 32; its texts have one length and no segments."""
+    columns = (pool.input_ids, pool.attention_mask, pool.labels, pool.rows)
+    cut = zip(*(column.split(BATCH) for column in columns), strict=True)
+    return [Batch(ids, mask, None, labels, rows) for ids, mask, labels, rows in cut]
+
+
+def _share(speedup: Interval, form: float) -> Interval:
+    return Interval(speedup.value / form, speedup.low / form, speedup.high / form, speedup.n)
 
 
 def _time(arms: dict[str, Callable[[int], object]], samples: int, *, rounds: int = 2, warmup: int = 2) -> PairedTimings:

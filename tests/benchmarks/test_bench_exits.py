@@ -40,14 +40,11 @@ def test_bench_exits_reach_the_layer_ratio_and_beat_waiting(
 
 @pytest.mark.timeout(600)
 def test_bench_a_cascade_reaches_its_closed_form(benchmark: Any) -> None:
-    """2 layers before 12, one text in six passed on: the interval reaches the target.
-
-    Five texts of a batch reach the big model, and so few run at 0.90 to 0.95 of the rate of 32: the margin is thin.
-    """
+    """2 layers before 12, one text in six passed on, what three batches of 32 pass on put together."""
     run = SimpleNamespace(progress=lambda done, total: None)
-    rows = benchmark.pedantic(lambda: cascadebert.batches(run, passes=9), rounds=1)
-    (share,) = (m for m in rows if m.metric == "share_of_closed_form")
-    benchmark.extra_info["share_of_closed_form"] = share.value
-    print(f"\n{share.value:.2f} [{share.ci_low:.2f}, {share.ci_high:.2f}] of the closed form")
-    assert share.ci_high is not None
-    assert share.ci_high >= 0.95
+    rows = benchmark.pedantic(lambda: cascadebert.batches(run, pools=6), rounds=1)
+    shares = {m.system: m for m in rows if m.metric == "share_of_closed_form"}
+    for system, share in shares.items():
+        benchmark.extra_info[f"share_of_closed_form, {system}"] = share.value
+        print(f"\n{system}: {share.value:.2f} [{share.ci_low:.2f}, {share.ci_high:.2f}] of the closed form")
+    assert shares[cascadebert.POOLED].value >= 0.95

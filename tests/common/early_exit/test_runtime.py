@@ -18,8 +18,8 @@ from common.training.batches import Batch
 class Network:
     """A small deterministic multi-exit network in float64, so that batching cannot flip a comparison.
 
-    Hidden states have shape (B, 1, H); layer i is an affine map and tanh, exit i a linear map. It counts the rows
-    that each layer computes.
+    Hidden states have shape (B, 1, H); layer i is an affine map and tanh, exit i a linear map. It notes how
+    many rows each layer computes at a time.
     """
 
     def __init__(self, num_layers: int, classes: int, seed: int) -> None:
@@ -32,7 +32,7 @@ class Network:
         self.table = draw(100, 6)
         self.weights = [draw(6, 6) for _ in range(num_layers)]
         self.exits = [2 * draw(6, classes) for _ in range(num_layers)]
-        self.rows_computed = [0] * num_layers
+        self.parts: list[list[int]] = [[] for _ in range(num_layers)]
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return self.table[batch.input_ids[:, :1]], batch.attention_mask[:, None, None, :]
@@ -40,11 +40,15 @@ class Network:
     def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         assert mask is not None
         assert len(mask) == len(hidden), "mask and hidden states are compacted together"
-        self.rows_computed[index - 1] += len(hidden)
+        self.parts[index - 1].append(len(hidden))
         return torch.tanh(hidden @ self.weights[index - 1])
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         return hidden[:, 0] @ self.exits[index - 1]
+
+    @property
+    def rows_computed(self) -> list[int]:
+        return [sum(parts) for parts in self.parts]
 
 
 def batch_of(ids: list[int]) -> Batch:
@@ -101,6 +105,38 @@ def test_a_layer_is_computed_only_for_those_who_stay(plan: list[tuple[int, int]]
     outcome = run_early_exit(network, batch_of([i for i, _ in plan]), ImposedLayers(layers))
     assert torch.equal(outcome.exit_layer, layers)
     assert network.rows_computed == [int((layers >= i).sum()) for i in range(1, 7)]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    ids=st.lists(st.integers(0, 99), min_size=1, max_size=12),
+    at_once=st.integers(1, 14),
+    seed=st.integers(0, 1000),
+    rule=rules,
+)
+def test_a_pool_answers_as_one_batch(ids: list[int], at_once: int, seed: int, rule: ExitRule) -> None:
+    whole, pooled = (run_early_exit(Network(5, 3, seed), batch_of(ids), rule, size) for size in (None, at_once))
+    assert torch.equal(whole.exit_layer, pooled.exit_layer)
+    torch.testing.assert_close(whole.logits, pooled.logits)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=20), st.integers(1, 8))
+def test_a_pool_fills_its_batches(plan: list[int], at_once: int) -> None:
+    """Every layer is computed in as few parts as those who are left allow, none larger than asked for."""
+    network, layers = Network(6, 2, 0), torch.tensor(plan)
+    run_early_exit(network, batch_of(list(range(len(plan)))), ImposedLayers(layers), at_once)
+    for index in range(1, 7):
+        left = int((layers >= index).sum())
+        assert sum(network.parts[index - 1]) == left
+        assert len(network.parts[index - 1]) == -(-left // at_once)
+        assert max(network.parts[index - 1], default=0) <= at_once
+
+
+@pytest.mark.parametrize("at_once", [0, -3])
+def test_a_batch_size_below_one_is_refused(at_once: int) -> None:
+    with pytest.raises(UserError, match="batch size of"):
+        run_early_exit(Network(3, 2, 0), batch_of([1, 2]), EntropyBelow(0.1), at_once)
 
 
 def test_simulation_equals_a_brute_force_reference() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from common.early_exit.imposed import plain_classifier
+from common.early_exit.imposed import plain_classifier, random_batch
 from common.encoders.shapes import find_shape, random_encoder
 from common.timing.flops import EncoderShape
 from common.training.classifier import EncoderClassifier, PooledClassifier
@@ -54,12 +54,16 @@ def test_the_imposed_shares_are_the_closed_forms(setting: str, speedup: float) -
     assert 12 / (2 + 12 * (plan == 2).double().mean().item()) == pytest.approx(speedup)
 
 
-def test_three_batches_pass_on_a_sixth_exactly() -> None:
-    counts = shapes.spread(shapes.PASSED_ON[shapes.MAIN], shapes.BATCH, shapes.PASSES)
-    assert counts == [5, 5, 6]
-    assert sum(counts) / (shapes.BATCH * shapes.PASSES) == pytest.approx(1 / 6)
-    assert (shapes.settled_by(32, 5, seed=1) == 2).sum() == 5
-    assert not torch.equal(shapes.settled_by(32, 5, seed=1), shapes.settled_by(32, 5, seed=2))
+def test_a_pool_is_whole_batches_of_which_a_sixth_is_passed_on() -> None:
+    pool = random_batch(shapes.POOL, 100, seed=0)
+    cut = shapes.parts(pool)
+    assert [len(part.input_ids) for part in cut] == [shapes.BATCH] * 3
+    assert torch.equal(torch.cat([part.input_ids for part in cut]), pool.input_ids)
+    assert torch.equal(torch.cat([part.rows for part in cut]), pool.rows)
+    passed_on = shapes.PASSED_ON[shapes.MAIN] * shapes.POOL
+    assert passed_on == pytest.approx(16)
+    assert (shapes.settled_by(shapes.POOL, 16, seed=1) == 2).sum() == 16
+    assert not torch.equal(shapes.settled_by(96, 16, seed=1), shapes.settled_by(96, 16, seed=2))
 
 
 def test_a_speedup_comes_out_in_three_currencies_and_costs_are_split(small: None) -> None:
@@ -77,11 +81,25 @@ def test_a_speedup_comes_out_in_three_currencies_and_costs_are_split(small: None
 
 def test_batches_are_compared_with_the_closed_form_and_with_running_both(small: None) -> None:
     rows = {(m.system, m.metric): m for m in shapes.batches(RUN)}
-    speedup, share = rows["CascadeBERT", "throughput_ratio"], rows["CascadeBERT", "share_of_closed_form"]
-    assert share.value == pytest.approx(speedup.value / (4 / (1 + 4 / 6)))
-    assert share.ci_low is not None and share.ci_low <= share.value
-    both = rows["both for everyone", "throughput_ratio"]
-    assert rows["CascadeBERT", "speedup_over_both"].value == pytest.approx(speedup.value / both.value, rel=1e-6)
+    for system in (shapes.POOLED, shapes.UNPOOLED):
+        speedup, share = rows[system, "throughput_ratio"], rows[system, "share_of_closed_form"]
+        assert share.value == pytest.approx(speedup.value / (4 / (1 + 4 / 6)))
+        assert share.ci_low is not None and share.ci_low <= share.value
+    both = rows["both for everyone", "throughput_ratio"].value
+    over_both = rows[shapes.POOLED, "speedup_over_both"].value
+    assert over_both == pytest.approx(rows[shapes.POOLED, "throughput_ratio"].value / both, rel=1e-6)
+
+
+def test_what_three_batches_pass_on_reaches_the_big_model_in_one(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cascade = shapes.Bench.of("bert-base").cascade
+    sizes: list[int] = []
+    big = cascade.models[1]
+    assert isinstance(big, EncoderClassifier)
+    encode = big.encoder.encode
+    monkeypatch.setattr(big.encoder, "encode", lambda ids, *rest: sizes.append(len(ids)) or encode(ids, *rest))
+    shapes.batches(RUN, pools=2)
+    assert sizes.count(16) == 2, "the pooled cascade"
+    assert sum(size for size in sizes if size < 16) == 32, "the cascade batch by batch"
 
 
 def test_every_backbone_has_its_steps() -> None:
