@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from common.records import atomic_write
+from common.training.allocator import freed_memory_kept
 from common.training.batches import EpochSource, Movable
 
 BatchT = TypeVar("BatchT", bound=Movable)
@@ -126,7 +127,7 @@ def fit(
     saved_at = time.monotonic()
     seconds, tokens, losses = 0.0, 0, [torch.zeros(())]
     prepared.train()
-    with deferred_interrupt() as interrupted:
+    with freed_memory_kept(), deferred_interrupt() as interrupted:
         for epoch in range(first // len(batches), plan.epochs):
             losses = []
             for index, cpu_batch in enumerate(batches.epoch(epoch)):

@@ -132,13 +132,10 @@ def knows_difficulty(by_task: ByTask) -> Decision | None:
     gaps = []
     for task, fs in by_task.items():
         for depth in fs[0].trial.settings.shallow:
-            families = [f.shallow(depth) for f in fs]
-            if not all(COMPLETE in known for known in families):
+            both = [f for f in fs if COMPLETE in f.shallow(depth)]
+            if not both:
                 continue
-            scores = [
-                _inversion([f.knows(known[name]) for f, known in zip(fs, families, strict=True)])
-                for name in (COMPLETE, DEEBERT)
-            ]
+            scores = [_inversion([f.knows(f.shallow(depth)[name]) for f in both]) for name in (COMPLETE, DEEBERT)]
             if scores[0] is not None and scores[1] is not None:
                 gaps.append((f"{task} {depth}L", scores[0], scores[1]))
     if not gaps:

@@ -73,7 +73,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
     for depth in trial.truncations:
         make = partial(trial.truncated_folder, depth)
         yield Step.making(f"{name}: the first {layers(depth)} of it", cost.truncated[depth], make)
-    for depth in trial.settings.small:
+    for depth in trial.small:
         make = partial(trial.complete_folder, depth)
         yield Step.making(f"{name}: a complete model of {layers(depth)}", cost.complete[depth], make)
     if trial.seed == trial.run.seeds[0]:

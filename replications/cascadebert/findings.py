@@ -189,9 +189,11 @@ class Findings:
         return self._cascade(WITHOUT_DAR, self.trial.first, lambda answers: answers.complete[self.trial.first])
 
     @cached_property
-    def second(self) -> System:
-        """A larger complete model first, without regularisation."""
+    def second(self) -> System | None:
+        """A larger complete model first, without regularisation; None where there is none."""
         depth = self.trial.second
+        if depth is None:
+            return None
         return self._cascade(f"{WITHOUT_DAR}, {depth}L first", depth, lambda answers: answers.complete[depth])
 
     @cached_property
@@ -213,7 +215,8 @@ class Findings:
     @property
     def systems(self) -> tuple[System, ...]:
         """All of them, in the order of the table."""
-        return (self.deebert, self.pabee, self.cascade, self.without_dar, self.second)
+        further = () if self.second is None else (self.second,)
+        return (self.deebert, self.pabee, self.cascade, self.without_dar, *further)
 
     def _cascade(self, name: str, depth: int, small: Callable[[Answers], Tensor]) -> System:
         shape, big, classes = self.trial.small_shape(depth), self.trial.shape, len(self.trial.task.labels)
@@ -292,7 +295,9 @@ class Findings:
 
     def shallow(self, depth: int) -> dict[str, Tensor]:
         """(N, C) logits on dev of everything that is `depth` layers deep, by family."""
-        families = {DEEBERT: self.dev.deebert[:, depth - 1], TRUNCATED: self.dev.truncated[depth]}
+        families = {DEEBERT: self.dev.deebert[:, depth - 1]}
+        if depth in self.dev.truncated:
+            families[TRUNCATED] = self.dev.truncated[depth]
         if depth in self.dev.complete:
             families[COMPLETE] = self.dev.complete[depth]
         if depth == self.trial.first:
@@ -324,8 +329,7 @@ class Findings:
     @cached_property
     def timed(self) -> list[Point]:
         """What runs on the clock: the main table's rows, but for the cascade that differs in its training alone."""
-        shown = {DEEBERT, PABEE, CASCADE, self.second.name}
-        return [p for p in self.table_points if p.system.name in shown]
+        return [p for p in self.table_points if p.system.name != WITHOUT_DAR]
 
     def truncated_arm(self, depth: int) -> str:
         """The arm of the first `depth` layers."""
@@ -346,12 +350,9 @@ class Findings:
 
     def _arms(self) -> dict[str, Arm]:
         trial, cascade = self.trial, self.trial.cascade()
-        models: dict[str, MultiExitModel] = {
-            CASCADE: cascade,
-            self.second.name: trial.second_cascade(),
-            DEEBERT: trial.deebert(),
-            PABEE: trial.pabee(),
-        }
+        models: dict[str, MultiExitModel] = {CASCADE: cascade, DEEBERT: trial.deebert(), PABEE: trial.pabee()}
+        if self.second is not None:
+            models[self.second.name] = trial.second_cascade()
         arms: dict[str, Arm] = {BASELINE: trial.classifier(trial.num_layers)}
         for depth in sorted({trial.layers_at(speedup) for speedup in TARGETS}):
             arms[self.truncated_arm(depth)] = trial.truncated(depth)

@@ -19,8 +19,10 @@ TASKS = {
 }
 """The paper's tasks where they can be had; of the generated ones two, which is what ten minutes allow."""
 
-FIRST_SEED_ALONE = frozenset({"mrpc", "rte"})
-"""Long pairs: one seed below the paper's scale."""
+LONG_PAIRS = frozenset({"mrpc", "rte"})
+
+FIRST_SEED_ALONE = LONG_PAIRS | {"cola"}
+"""What takes long for its length or its epochs: one seed below the paper's scale."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Settings:
         truncated_plan: of the big encoder's first layers'.
         small: depths of the complete small models; the first one's cascade is the paper's.
         shallow: depths at which shallow models are compared: complete, truncated, and DeeBERT's exits.
+        truncated: at which of them, beside those of the main table, the big encoder's first layers are fine-tuned.
         published: hub names of complete encoders by depth; none: they are distilled.
         pretraining: how.
         labels: how difficulty labels are made.
@@ -41,6 +44,7 @@ class Settings:
         exits_rate: learning rate of PABEE's exits.
         pooling: what of a layer every classifier and exit reads.
         epochs: of a task's big model, where they are not the plan's.
+        shallow_epochs: of a task's shallow models, where they are not their plans'.
         margin, weight: epsilon and lambda of the regularisation (the official script's).
     """
 
@@ -50,6 +54,7 @@ class Settings:
     truncated_plan: TrainingPlan
     small: tuple[int, ...]
     shallow: tuple[int, ...]
+    truncated: tuple[int, ...]
     pretraining: Pretraining
     labels: CrossValidation
     off_ramps: TrainingPlan
@@ -57,16 +62,21 @@ class Settings:
     pooling: str = FIRST_TOKEN
     published: dict[int, str] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    shallow_epochs: dict[str, int] = field(default_factory=dict)
     margin: float = 0.5
     weight: float = 0.5
 
     def of(self, task: str, seed: int) -> Settings:
         """The same for one task and seed."""
+        complete, truncated = (
+            replace(plan, seed=seed, epochs=self.shallow_epochs.get(task, plan.epochs))
+            for plan in (self.complete_plan, self.truncated_plan)
+        )
         return replace(
             self,
             plan=replace(self.plan, seed=seed, epochs=self.epochs.get(task, self.plan.epochs)),
-            complete_plan=replace(self.complete_plan, seed=seed),
-            truncated_plan=replace(self.truncated_plan, seed=seed),
+            complete_plan=complete,
+            truncated_plan=truncated,
             off_ramps=replace(self.off_ramps, seed=seed),
         )
 
@@ -79,6 +89,7 @@ SETTINGS = {
         truncated_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
         small=(1, 2),
         shallow=(1, 2),
+        truncated=(1, 2),
         pretraining=Pretraining(1500, TrainingPlan(learning_rate=1e-3, epochs=1, batch_size=16, seed=0, max_length=64)),
         labels=CrossValidation(seeds=2, folds=2),
         off_ramps=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
@@ -91,6 +102,7 @@ SETTINGS = {
         truncated_plan=TrainingPlan(learning_rate=3e-4, epochs=3, batch_size=16, seed=0, warmup=0.1),
         small=(1, 2),
         shallow=(1, 2, 3),
+        truncated=(2, 3),
         pretraining=Pretraining(
             60_000, TrainingPlan(learning_rate=5e-4, epochs=1, batch_size=16, seed=0, warmup=0.1, max_length=64)
         ),
@@ -99,6 +111,7 @@ SETTINGS = {
         exits_rate=2e-3,
         pooling=MEAN,
         epochs={"cola": 3},
+        shallow_epochs={"sentiment": 2},
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
@@ -107,6 +120,7 @@ SETTINGS = {
         truncated_plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
         small=(2, 4, 6),
         shallow=(2, 4, 6),
+        truncated=(2, 4, 6),
         published={k: f"google/bert_uncased_L-{k}_H-768_A-12" for k in (2, 4, 6)},
         pretraining=Pretraining(0, TrainingPlan(learning_rate=5e-4, epochs=1, batch_size=16, seed=0)),
         labels=CrossValidation(seeds=5, folds=5),

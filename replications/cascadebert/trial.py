@@ -45,7 +45,7 @@ from replications.cascadebert.rivals import (
     weighted_loss,
     with_off_ramps,
 )
-from replications.cascadebert.settings import SETTINGS, Settings
+from replications.cascadebert.settings import LONG_PAIRS, SETTINGS, Settings
 
 
 def complete_encoders(run: Run) -> CompleteEncoders:
@@ -142,14 +142,20 @@ class Trial(StaticTrial):
         return self.settings.small[0]
 
     @property
-    def second(self) -> int:
-        """Depth of the next larger complete model, which a second cascade starts with."""
-        return self.settings.small[1]
+    def second(self) -> int | None:
+        """Depth of the next larger complete model, which a second cascade starts with; None where there is none."""
+        return self.small[1] if len(self.small) > 1 else None
+
+    @property
+    def small(self) -> tuple[int, ...]:
+        """Depths of the complete models; below the paper's scale further seeds and long pairs have the first alone."""
+        spared = self.seed != self.run.seeds[0] or self.task_name in LONG_PAIRS
+        return self.settings.small[:1] if spared and self.run.scale.name != "paper" else self.settings.small
 
     @property
     def truncations(self) -> tuple[int, ...]:
         """Depths k of the big encoder's fine-tuned first layers: at the compared depths, and for each printed speed."""
-        return tuple(sorted({*self.settings.shallow, *(self.layers_at(s) for s in (2, 3, 4))}))
+        return tuple(sorted({*self.settings.truncated, *(self.layers_at(s) for s in (2, 3, 4))}))
 
     def twelfths(self, depth: int) -> float:
         """A depth as the paper counts, in twelfths of the big model's layers."""
@@ -169,7 +175,7 @@ class Trial(StaticTrial):
         shallow = {k: kept + epoch * k / self.num_layers for k in range(1, self.num_layers)}
         complete = {k: 2 + settings.complete_plan.epochs * seconds for k, seconds in shallow.items()}
         evaluated = self.tokens((*self.task.tune, *self.task.dev))
-        models = 2 * self.num_layers + sum(settings.small) + settings.small[0] + 0.6 * sum(self.truncations)
+        models = 2 * self.num_layers + sum(self.small) + self.first + 0.6 * sum(self.truncations)
         features = forward_seconds(self.num_layers * layer, self.tokens(train))
         return Estimate(
             big=static.classifier,
@@ -287,8 +293,8 @@ class Trial(StaticTrial):
         return self._cascade(self.calibrated_folder())
 
     def second_cascade(self) -> Cascade:
-        """The next larger complete model, not calibrated, before the big one."""
-        return self._cascade(self.complete_folder(self.second))
+        """The next larger complete model, where there is one, not calibrated, before the big one."""
+        return self._cascade(self.complete_folder(self.small[1]))
 
     def _cascade(self, small: Path) -> Cascade:
         models = [EncoderClassifier.load(small), self.classifier(self.num_layers)]
@@ -376,7 +382,7 @@ class Trial(StaticTrial):
     def _classifiers(self) -> dict[str, Path]:
         """Every model with one answer, but the big one."""
         models = {"calibrated": self.calibrated_folder()}
-        models |= {f"complete.{k}": self.complete_folder(k) for k in self.settings.small}
+        models |= {f"complete.{k}": self.complete_folder(k) for k in self.small}
         models |= {f"truncated.{k}": self.truncated_folder(k) for k in self.truncations}
         return models
 

@@ -17,8 +17,8 @@ TASKS = {
 """AG News is the one data set of the paper; the others are near it, or shared with the other exit methods. Of the
 generated tasks two, which is what ten minutes allow; the teacher does not learn entailment in one epoch."""
 
-FIRST_SEED_ALONE = frozenset({"ag-news", "imdb", "mrpc", "rte"})
-"""Long texts: one seed below the paper's scale."""
+FIRST_SEED_ALONE = frozenset({"ag-news", "imdb", "mrpc", "rte", "cola"})
+"""What takes long for its length or its epochs: one seed below the paper's scale."""
 
 ABLATED = frozenset({"sentiment", "sst-2", "trec"})
 """Where learning from labels is tried instead, and with the first seed KL as printed: short texts."""
@@ -26,7 +26,7 @@ ABLATED = frozenset({"sentiment", "sst-2", "trec"})
 WITH_DROPOUT = frozenset({"sentiment"})
 """Where stage 3 is also done with dropout on, with the first seed: it passes the backbone once an epoch."""
 
-SHALLOW = frozenset({"sentiment", "sst-2", "trec", "mrpc", "qqp-sample"})
+SHALLOW = frozenset({"sentiment", "sst-2", "trec", "qqp-sample"})
 """Where encoders of one layer and of a quarter of the layers are fine-tuned beside, with the first seed."""
 
 

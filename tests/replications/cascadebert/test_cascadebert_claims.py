@@ -31,6 +31,7 @@ class Invented:
     emitted_count: int = 100
     exit_wrong: int = 60
     complete_wrong: int = 20
+    complete_depths: tuple[int, ...] = (1,)
     unlearned: bool = False
 
     labels = np.arange(N) % 2
@@ -67,7 +68,11 @@ class Invented:
         """Wrong on the first examples; the flipped ones of them are surer than everything that is right."""
         return {
             DEEBERT: self.logits(self.exit_wrong, self.flipped.get(DEEBERT, 0)),
-            **({COMPLETE: self.logits(self.complete_wrong, self.flipped.get(COMPLETE, 0))} if depth == 1 else {}),
+            **(
+                {COMPLETE: self.logits(self.complete_wrong, self.flipped.get(COMPLETE, 0))}
+                if depth in self.complete_depths
+                else {}
+            ),
         }
 
     def logits(self, wrong: int, flipped: int) -> torch.Tensor:
@@ -147,6 +152,12 @@ def test_the_inversion_gap_is_the_smallest_over_tasks_where_both_are_known() -> 
     assert decision.interval.value == pytest.approx(expected) == pytest.approx(50.0)
     assert decision.interval.n == 2, "depth 2 has no complete model"
     assert "sst-2 1L 100.0 vs 50.0" in decision.note
+
+
+def test_a_depth_is_judged_on_the_seeds_that_have_a_complete_model_there() -> None:
+    decision = claims.knows_difficulty(by_task(Invented(complete_depths=(1, 2)), Invented(seed=1)))
+    assert decision is not None
+    assert "sst-2 1L" in decision.note and "sst-2 2L" in decision.note
 
 
 def test_a_cell_with_few_mistakes_is_no_comparison() -> None:

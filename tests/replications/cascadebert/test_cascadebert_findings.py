@@ -273,6 +273,18 @@ def test_static_rivals_get_all_of_half_a_layer(run: Run) -> None:
     assert trial.truncations == (1, 2)
 
 
+def test_further_seeds_and_long_pairs_have_one_complete_model(run: Run) -> None:
+    """What stands beside the paper's cascade is trained once, on short texts; at the paper's scale always."""
+    complete = complete_encoders(run)
+    assert Trial(run, "toy", 0, complete).small == (1, 2)
+    further = Findings(Trial(run, "toy", 1, complete))
+    assert further.trial.small == Trial(run, "mrpc", 0, complete).small == (1,)
+    assert further.trial.second is None
+    assert further.second is None
+    whole = replace(run, scale=replace(run.scale, name="paper"))
+    assert Trial(whole, "mrpc", 1, complete).small == (2, 4, 6)
+
+
 def test_cost_shares_sum_to_one() -> None:
     base = 1 + np.random.default_rng(0).random(50)
     seconds = {SMALL: 0.2 * base, BOTH: 0.95 * base, ASKED: base, BASELINE: 0.7 * base}
