@@ -152,17 +152,23 @@ class Table(PublishedNumbers):
         label, caption: as printed above the table.
         metrics: columns under each task, in order.
         experiment: whose measurements fill it; the table's id unless given.
+        tasks: measurements of these tasks alone; of all unless given.
     """
 
     label: str
     caption: str
     metrics: tuple[Column, ...] = Field(min_length=1)
     experiment: str = ""
+    tasks: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
         """Name of the experiment that fills the table."""
         return self.experiment or self.id
+
+    def shows(self, task: str) -> bool:
+        """Whether measurements of `task` belong to the table, however it is spelled."""
+        return not self.tasks or task.casefold() in {name.casefold() for name in self.tasks}
 
 
 class Figure(Facts):

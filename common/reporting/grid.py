@@ -155,7 +155,7 @@ def _published(table: Table) -> Iterator[_Origin]:
 
 def _measured(table: Table, run: RunRecord) -> Iterator[_Origin]:
     wanted = {column.metric: column for column in table.metrics}
-    measurements = [m for m in run.of(table.source) if m.metric in wanted]
+    measurements = [m for m in run.of(table.source) if m.metric in wanted and table.shows(m.task)]
     for backbone in dict.fromkeys(m.backbone for m in measurements):
         group = [m for m in measurements if m.backbone == backbone]
         cells: dict[tuple[RowKey, CellKey], list[Measurement]] = defaultdict(list)

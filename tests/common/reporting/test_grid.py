@@ -79,3 +79,9 @@ def test_a_wide_table_is_cut_between_tasks(paper: Paper, measure: Measure) -> No
 def test_measurements_of_other_experiments_stay_out(paper: Paper, measure: Measure) -> None:
     run = RunRecord("r", (measure("score", 1.0, experiment="figure2"), measure("other", 1.0)))
     assert build_panels(paper.tables[0], [run]) == build_panels(paper.tables[0], [])
+
+
+def test_a_table_shows_the_tasks_that_it_names(paper: Paper, measure: Measure) -> None:
+    run = RunRecord("r", tuple(measure("score", 1.0, task=task) for task in ("sst-2", "mine")))
+    named = paper.tables[0].model_copy(update={"cells": (), "tasks": ("SST-2",)})
+    assert [task for panel in build_panels(named, [run]) for task, _ in panel.columns] == ["sst-2"]
