@@ -62,6 +62,14 @@ def waiting(model: MultiExitModel) -> ImposedArm:
     return lambda batch, layers: run_early_exit(model, batch, ImposedLayers(layers.max().expand(len(layers))))
 
 
+def timed_against_baseline(
+    arms: dict[str, Callable[[int], object]], samples: int, *, rounds: int = 2, warmup: int = 2
+) -> PairedTimings:
+    """Time every arm on samples 0 .. `samples`-1 against the arm `BASELINE`, with pinned threads."""
+    with pinned_threads():
+        return paired_latency(arms, baseline=BASELINE, samples=samples, rounds=rounds, warmup=warmup)
+
+
 @dataclass(frozen=True)
 class SpreadExits:
     """Exits imposed evenly over all layers, in batches of one size, timed against the plain classifier.

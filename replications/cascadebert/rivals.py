@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, require_classes
-from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.training.batches import Batch
@@ -27,34 +27,17 @@ from common.training.loop import MakeOptimizer, TrainingPlan
 # -- An encoder with an exit after every layer ------------------------------------------------------------------------
 
 
-class MultiExit(nn.Module):
+class MultiExit(ExitsOnEncoder):
     """An encoder and n heads: what `common.early_exit` runs."""
 
     def __init__(self, encoder: LayeredEncoder, heads: nn.ModuleList, pooling: str = FIRST_TOKEN) -> None:
-        super().__init__()
-        self.encoder, self.heads, self.pooling = encoder, heads, pooling
-
-    @property
-    def num_layers(self) -> int:
-        """The depth n, which is also the number of exits."""
-        return self.encoder.num_layers
-
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """h_0 and the attention mask."""
-        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-
-    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """h_i from h_{i-1}."""
-        return self.encoder.layer(index, hidden, mask)
+        super().__init__(encoder)
+        self.heads, self.pooling = heads, pooling
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i."""
         logits: Tensor = self.heads[index - 1](POOLINGS[self.pooling](hidden, mask))
         return logits
-
-    def forward(self, batch: Batch) -> Tensor:
-        """(B, n, C) logits of every exit."""
-        return all_exits(self, batch)
 
     def save(self, folder: Path) -> None:
         """Write encoder and heads to `folder`; a shared pooler is written with each head."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from common.early_exit.clock import BASELINE, on_item
-from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch
+from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch, timed_against_baseline
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.encoders.shapes import find_shape, random_encoder
@@ -23,9 +23,8 @@ from common.replication import Run, Step
 from common.rows import ShapeRows
 from common.statistics import Interval
 from common.timing.flops import EncoderShape, classifier_flops
-from common.timing.paired import CONTROL, PairedTimings, paired_latency
+from common.timing.paired import CONTROL
 from common.timing.parameters import classifier_parameters
-from common.timing.threads import pinned_threads
 from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.cascadebert.method import Cascade, closed_form, settles_above, share_passed_on
@@ -134,7 +133,7 @@ def singles(name: str) -> list[Measurement]:
     """Batch 1: the main table's speed-ups in layers, FLOPs and time; the split of a run that passes everyone on."""
     bench = Bench.of(name)
     texts = [random_batch(1, bench.big.vocabulary, seed) for seed in range(SINGLES)]
-    timings = _time(_arms_at_batch_1(bench, texts), len(texts))
+    timings = timed_against_baseline(_arms_at_batch_1(bench, texts), len(texts))
     measurements = []
     for setting, share in PASSED_ON.items():
         how = {"setting": setting, "at": share, "note": f"share passed on imposed, {TOKENS} tokens"}
@@ -184,7 +183,7 @@ def batches(run: Run, pools: int = POOLS) -> list[Measurement]:
         BOTH: lambda i: [both(part) for part in parts(texts[i])],
     }
     both(random_batch(BATCH, bench.big.vocabulary, seed=0))  # All that a warm-up does for so long an item.
-    timings = _time(arms, pools, rounds=1, warmup=0)
+    timings = timed_against_baseline(arms, pools, rounds=1, warmup=0)
     run.progress(pools, pools)
     form = bench.speedups(share)["layer_speedup"]
     over_both = replace(timings, baseline=BOTH).speedup(POOLED)
@@ -218,8 +217,3 @@ def parts(pool: Batch) -> list[Batch]:
 
 def _share(speedup: Interval, form: float) -> Interval:
     return Interval(speedup.value / form, speedup.low / form, speedup.high / form, speedup.n)
-
-
-def _time(arms: dict[str, Callable[[int], object]], samples: int, *, rounds: int = 2, warmup: int = 2) -> PairedTimings:
-    with pinned_threads():
-        return paired_latency(arms, baseline=BASELINE, samples=samples, rounds=rounds, warmup=warmup)

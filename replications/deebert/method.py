@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import EntropyBelow
 from common.encoders.layered import LayeredEncoder
-from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
 from common.training.frozen import FrozenStates
 
@@ -56,25 +56,12 @@ class OffRamps(nn.ModuleList):
         return ramps.eval()  # type: ignore[return-value]
 
 
-class DeeBERT(nn.Module):
+class DeeBERT(ExitsOnEncoder):
     """The fine-tuned classifier with its off-ramps: what `common.early_exit` runs."""
 
     def __init__(self, classifier: EncoderClassifier, off_ramps: OffRamps) -> None:
-        super().__init__()
-        self.encoder, self.main, self.off_ramps = classifier.encoder, classifier.head, off_ramps
-
-    @property
-    def num_layers(self) -> int:
-        """N."""
-        return self.encoder.num_layers
-
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """h_0 and the attention mask."""
-        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-
-    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """h_i from h_{i-1}."""
-        return self.encoder.layer(index, hidden, mask)
+        super().__init__(classifier.encoder)
+        self.main, self.off_ramps = classifier.head, off_ramps
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i. At i = n always the main classifier: the official code tests an off-ramp there that nothing trained."""

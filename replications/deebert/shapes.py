@@ -16,7 +16,14 @@ import torch
 from common.claims import Array, Decision, Replicated
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
-from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch, shape_of
+from common.early_exit.imposed import (
+    TOKENS,
+    leaving,
+    plain_classifier,
+    random_batch,
+    shape_of,
+    timed_against_baseline,
+)
 from common.early_exit.imposed import spread_exits as time_spread_exits
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import early_exit_arm, run_early_exit
@@ -27,9 +34,8 @@ from common.rows import ShapeRows
 from common.statistics import Interval, percentile_interval
 from common.timing.flops import layer_flops
 from common.timing.memory import peak_memory
-from common.timing.paired import CONTROL, PairedTimings, paired_latency
+from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
-from common.timing.threads import pinned_threads
 from common.training.classifier import EncoderClassifier
 from replications.deebert.claims import saved_share
 from replications.deebert.method import DeeBERT, OffRamps
@@ -203,9 +209,7 @@ def imposed_exits(name: str) -> ImposedExits:
     arms: dict[str, Callable[[int], object]] = {BASELINE: lambda i: bench.plain(batches[i])}
     for label, layer in layers.items():
         arms[label] = on_item(early_exit_arm(bench.model, ImposedLayers(torch.tensor([layer]))), batches)
-    with pinned_threads():
-        timings = paired_latency(arms, baseline=BASELINE, samples=samples, rounds=2, warmup=2)
-    return ImposedExits(name, shape.layers, layers, timings)
+    return ImposedExits(name, shape.layers, layers, timed_against_baseline(arms, samples))
 
 
 def spread_exits(run: Run) -> list[Measurement]:

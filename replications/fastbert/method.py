@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, entropy, require_classes
-from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
 from common.errors import UserError
 from common.records import atomic_write
@@ -136,7 +136,7 @@ def fresh_students(encoder: LayeredEncoder, classes: int, seed: int) -> list[Exi
     return [ExitClassifier(encoder.hidden_size, classes) for _ in range(encoder.num_layers - 1)]
 
 
-class FastBERT(nn.Module):
+class FastBERT(ExitsOnEncoder):
     """A backbone with students on layers 1..L-1 and the teacher on layer L: what `common.early_exit` runs."""
 
     def __init__(self, teacher: Teacher, students: Sequence[ExitClassifier]) -> None:
@@ -145,34 +145,17 @@ class FastBERT(nn.Module):
         Raises:
             ValueError: there is not one student for every layer but the last.
         """
-        super().__init__()
+        super().__init__(teacher.encoder)
         if len(students) != teacher.encoder.num_layers - 1:
             raise ValueError(f"{teacher.encoder.num_layers} layers want one student less, found {len(students)}")
-        self.encoder, self.teacher = teacher.encoder, teacher.classifier
+        self.teacher = teacher.classifier
         self.students = nn.ModuleList(students)
-
-    @property
-    def num_layers(self) -> int:
-        """The depth L."""
-        return self.encoder.num_layers
-
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """h_0, the embeddings, and the attention mask."""
-        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-
-    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """h_i from h_{i-1}, i = `index` from 1."""
-        return self.encoder.layer(index, hidden, mask)
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N) logits of student i, or of the teacher at layer L."""
         classifier = self.teacher if index == self.num_layers else self.students[index - 1]
         logits: Tensor = classifier(hidden, mask)
         return logits
-
-    def forward(self, batch: Batch) -> Tensor:
-        """(B, L, N) logits of every classifier."""
-        return all_exits(self, batch)
 
     def save(self, folder: Path) -> None:
         """Write everything to `folder`."""

@@ -24,6 +24,7 @@ from common.early_exit.imposed import (
     random_batch,
     shape_of,
     spread_exits,
+    timed_against_baseline,
     waiting,
 )
 from common.early_exit.rules import AskedInVain
@@ -32,9 +33,8 @@ from common.records import Measurement
 from common.replication import Run, Step
 from common.rows import ShapeRows
 from common.timing.flops import EncoderShape
-from common.timing.paired import CONTROL, PairedTimings, paired_latency
+from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters
-from common.timing.threads import pinned_threads
 from common.training.classifier import EncoderClassifier
 from replications.fastbert.claims import classifier_share
 from replications.fastbert.flops import PrintedCount, head_flops, head_parameters, leaving_flops, plain_flops
@@ -152,7 +152,7 @@ def costs(name: str) -> list[Measurement]:
         EVERY_EXIT: on_item(partial(all_exits, bench.model), batches),
         ASKED: on_item(early_exit_arm(bench.model, asked), batches),
     }
-    timings = _time(arms, len(batches))
+    timings = timed_against_baseline(arms, len(batches))
     how = {"timed": True, "note": f"full depth, batch 1, {TOKENS} tokens"}
     shares = cost_shares(timings.sample_seconds)
     return [
@@ -208,12 +208,7 @@ def _time_printed(bench: Bench, size: int) -> PairedTimings:
     for setting, printed in PRINTED.items():
         plans = imposed_layers(printed, bench.shape).split(size)
         arms[setting] = lambda i, plans=plans: leave(batches[i], plans[i])  # type: ignore[misc]
-    return _time(arms, count)
-
-
-def _time(arms: dict[str, Callable[[int], object]], count: int) -> PairedTimings:
-    with pinned_threads():
-        return paired_latency(arms, baseline=BASELINE, samples=count, rounds=2, warmup=2)
+    return timed_against_baseline(arms, count)
 
 
 def runtime(run: Run) -> list[Measurement]:

@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, require_classes
-from common.early_exit.runtime import all_exits
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
@@ -49,12 +49,12 @@ class Exits(nn.Module):
         return logits
 
 
-class PABEE(nn.Module):
+class PABEE(ExitsOnEncoder):
     """An encoder with an exit after every layer: what `common.early_exit` runs."""
 
     def __init__(self, encoder: LayeredEncoder, exits: Exits, pooling: str = FIRST_TOKEN) -> None:
-        super().__init__()
-        self.encoder, self.exits, self.pooling = encoder, exits, pooling
+        super().__init__(encoder)
+        self.exits, self.pooling = exits, pooling
 
     @staticmethod
     def fresh(encoder: LayeredEncoder, outputs: int, seed: int, pooling: str = FIRST_TOKEN) -> PABEE:
@@ -73,27 +73,10 @@ class PABEE(nn.Module):
                 nn.init.zeros_(parameter)
         return PABEE(encoder.first_layers(encoder.num_layers), exits, pooling)
 
-    @property
-    def num_layers(self) -> int:
-        """The depth n, which is also the number of exits."""
-        return self.encoder.num_layers
-
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """h_0 and the attention mask."""
-        return self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-
-    def layer(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """h_i from h_{i-1}."""
-        return self.encoder.layer(index, hidden, mask)
-
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i."""
         logits: Tensor = self.exits(index, POOLINGS[self.pooling](hidden, mask))
         return logits
-
-    def forward(self, batch: Batch) -> Tensor:
-        """(B, n, C) logits of every exit."""
-        return all_exits(self, batch)
 
     def save(self, folder: Path) -> None:
         """Write encoder and exits to `folder`."""

@@ -25,6 +25,7 @@ from common.early_exit.imposed import (
     random_batch,
     shape_of,
     spread_exits,
+    timed_against_baseline,
     waiting,
 )
 from common.early_exit.rules import AskedInVain
@@ -34,9 +35,8 @@ from common.replication import Run, Step
 from common.rows import ShapeRows
 from common.statistics import Interval
 from common.timing.flops import EncoderShape, classifier_flops
-from common.timing.paired import CONTROL, PairedTimings, paired_latency
+from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters, linear_parameters
-from common.timing.threads import pinned_threads
 from common.training.classifier import EncoderClassifier
 from replications.pabee.method import PABEE, leaves_after
 
@@ -122,7 +122,7 @@ def costs(name: str) -> list[Measurement]:
         EVERY_EXIT: on_item(partial(all_exits, bench.model), batches),
         ASKED: on_item(early_exit_arm(bench.model, asked), batches),
     }
-    timings = _time(arms, len(batches))
+    timings = timed_against_baseline(arms, len(batches))
     how = {"timed": True, "note": f"full depth, batch 1, {TOKENS} tokens"}
     shares = cost_shares(timings.sample_seconds)
     return [
@@ -189,12 +189,7 @@ def _time_printed(bench: Bench, size: int, count: int) -> PairedTimings:
         plan = imposed_layers(patience, count if size == 1 else size, bench.shape.layers)
         plans = [plan[i : i + 1] if size == 1 else plan for i in range(count)]
         arms[f"t={patience}"] = lambda i, plans=plans: leave(batches[i], plans[i])  # type: ignore[misc]
-    return _time(arms, count)
-
-
-def _time(arms: dict[str, Callable[[int], object]], count: int) -> PairedTimings:
-    with pinned_threads():
-        return paired_latency(arms, baseline=BASELINE, samples=count, rounds=2, warmup=2)
+    return timed_against_baseline(arms, count)
 
 
 def runtime(run: Run) -> list[Measurement]:
