@@ -74,7 +74,7 @@ def published_series(figure: Figure, numbers: Sequence[PublishedNumbers]) -> lis
     for source in numbers:
         found: dict[PointKey, dict[str, float]] = defaultdict(dict)
         for cell in source.cells:
-            key = (cell.task, cell.system, cell.setting, cell.backbone, _operating_point(figure, cell.at))
+            key = (cell.task, cell.system, cell.setting, cell.backbone, cell.at)
             for axis in (figure.x, figure.y):
                 shown = axis.shown(cell)
                 if shown is not None:
