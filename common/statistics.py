@@ -65,6 +65,10 @@ class Interval:
         """Return the zero-width interval of a number that was counted, not sampled (parameters, FLOPs)."""
         return cls(value, value, value, n)
 
+    def over(self, known: float) -> Interval:
+        """Return the interval as a multiple of a positive number that is known exactly (a layer ratio)."""
+        return Interval(self.value / known, self.low / known, self.high / known, self.n)
+
 
 def percentile_interval(value: float, replicates: ArrayLike, n: int) -> Interval:
     """Return the interval between the 2.5 % and 97.5 % quantiles of bootstrap replicates.

@@ -97,11 +97,9 @@ class SpreadExits:
     def rows(self, system: str, backbone: str) -> list[Measurement]:
         """Speed-up, how much of the layer ratio that is, and the plain classifier's share of the ceiling."""
         speedup = self.speedup(system)
-        ratio = self.layer_ratio
-        share = Interval(speedup.value / ratio, speedup.low / ratio, speedup.high / ratio, speedup.n)
         return [
             self.row(system, backbone, "speedup", speedup),
-            self.row(system, backbone, "share_of_layer_ratio", share),
+            self.row(system, backbone, "share_of_layer_ratio", speedup.over(self.layer_ratio)),
             self.row(BASELINE, backbone, "share_of_matmul_ceiling", Interval.exact(self.matmul_share)),
         ]
 
