@@ -111,7 +111,7 @@ SETTINGS = {
         exits_rate=2e-3,
         pooling=MEAN,
         epochs={"cola": 3},
-        shallow_epochs={"sentiment": 2},
+        shallow_epochs={"sentiment": 2, "mrpc": 2, "rte": 2},
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
