@@ -24,7 +24,10 @@ SMOKE = Request(find_scale("smoke"), "builtin", None, 1, ())
 
 TOLERANCES = {
     "points": 3.0,
+    "percent": 3.0,
     "fraction": 0.05,
+    "ratio": 0.1,
+    "nats": 0.01,
     "layers": 0.3,
     "correlation": 0.0,
     "count": 0.0,
