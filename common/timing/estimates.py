@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from common.tasks.task import Example
 
-TRAINING_FLOPS_PER_SECOND = 75e9
-FORWARD_FLOPS_PER_SECOND = 80e9
+TRAINING_FLOPS_PER_SECOND = 125e9
+FORWARD_FLOPS_PER_SECOND = 130e9
 PIECES_PER_WORD = 1.3
 SPECIAL_TOKENS = 3
 
