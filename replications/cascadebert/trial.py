@@ -45,7 +45,7 @@ from replications.cascadebert.rivals import (
     weighted_loss,
     with_off_ramps,
 )
-from replications.cascadebert.settings import LONG_PAIRS, SETTINGS, Settings
+from replications.cascadebert.settings import ONE_COMPLETE_MODEL, SETTINGS, Settings
 
 
 def complete_encoders(run: Run) -> CompleteEncoders:
@@ -148,8 +148,8 @@ class Trial(StaticTrial):
 
     @property
     def small(self) -> tuple[int, ...]:
-        """Depths of the complete models; below the paper's scale further seeds and long pairs have the first alone."""
-        spared = self.seed != self.run.seeds[0] or self.task_name in LONG_PAIRS
+        """Depths of the complete models; below the paper's scale further seeds and some tasks have the first alone."""
+        spared = self.seed != self.run.seeds[0] or self.task_name in ONE_COMPLETE_MODEL
         return self.settings.small[:1] if spared and self.run.scale.name != "paper" else self.settings.small
 
     @property
