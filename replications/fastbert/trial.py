@@ -49,7 +49,7 @@ FROM_LABELS = "FastBERT without self-distillation"
 DIRECTIONS: Mapping[str, Direction] = {DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}
 
 STUDENT_FLOPS_PER_SECOND = 130e9
-"""Training students: small matrices, so less than the backbone reaches."""
+"""Training students on the features of a frozen backbone."""
 
 
 @dataclass(frozen=True)
