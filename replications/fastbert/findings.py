@@ -85,12 +85,12 @@ class Findings:
     @cached_property
     def dev(self) -> Answers:
         """On the reported split."""
-        return self.trial.answers("dev")
+        return self.trial.answers()
 
     @cached_property
-    def tune(self) -> Answers:
-        """On the part of train held back for choosing."""
-        return self.trial.answers("tune")
+    def tune_exits(self) -> Tensor:
+        """(M', L, N) of FastBERT's classifiers on the part of train held back for choosing."""
+        return self.trial.tune_exits()
 
     @property
     def labels(self) -> Array:
@@ -122,7 +122,7 @@ class Findings:
 
     def exits(self, variant: str) -> Tensor:
         """(M, L, N) of a variant's classifiers on dev."""
-        return self.dev.exits if variant == DISTILLED else self.trial.variant_exits(variant)
+        return self.trial.exits(variant)
 
     def outcome(self, point: Point, variant: str = DISTILLED) -> Outcome:
         """How dev leaves, simulated."""
@@ -148,7 +148,7 @@ class Findings:
     @cached_property
     def tune_sweep(self) -> list[OperatingPoint]:
         """What every Speed saves on tune."""
-        return self._sweep(self.tune.exits)
+        return self._sweep(self.tune_exits)
 
     @cached_property
     def dev_sweep(self) -> list[OperatingPoint]:

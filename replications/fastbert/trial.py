@@ -54,7 +54,7 @@ STUDENT_FLOPS_PER_SECOND = 130e9
 
 @dataclass(frozen=True)
 class Answers:
-    """What the models answer on one split of M examples, with N classes.
+    """What the models answer on dev's M examples, with N classes.
 
     Attributes:
         labels: (M,) class indices.
@@ -135,11 +135,6 @@ class Trial(StaticTrial):
         shallow = {1, self.quarter_layers} if self.task_name in SHALLOW and self.is_first else set()
         return tuple(sorted({self.truncated_layers, *shallow}))
 
-    @cached_property
-    def splits(self) -> dict[str, EncodedSplit]:
-        """Tune and dev, as token ids."""
-        return {"tune": self.encoded.tune, "dev": self.encoded.dev}
-
     # -- What it will take ----------------------------------------------------------------------------------------
 
     @property
@@ -152,8 +147,8 @@ class Trial(StaticTrial):
         epochs = self.settings.distil.epochs
         learning = self._students_seconds(tokens)
         seconds = {
-            DISTILLED: 2 * a_pass + learning,
-            PRINTED_DIRECTION: 2 * a_pass + learning,
+            DISTILLED: a_pass + learning,
+            PRINTED_DIRECTION: a_pass + learning,
             FROM_LABELS: 1.3 * static.classifier,
             DROPOUT_ON: epochs * a_pass + learning,
         }
@@ -162,8 +157,8 @@ class Trial(StaticTrial):
             truncated=static.truncated + static.classifier * depths / self.num_layers,
             teacher=1.05 * static.classifier,
             students={name: seconds[name] for name in (DISTILLED, *self.variants)},
-            logits=(1.3 + 0.5 * len(self.variants)) * static.logits,
-            timing=5 + 11 * scale.timing_examples * scale.timing_rounds * static.sample,
+            logits=(1.0 + 0.5 * len(self.variants)) * static.logits,
+            timing=8 + 18 * scale.timing_examples * scale.timing_rounds * static.sample,
         )
 
     def _students_seconds(self, tokens: float) -> float:
@@ -275,48 +270,50 @@ class Trial(StaticTrial):
     # -- What they answer -----------------------------------------------------------------------------------------
 
     def logits_folder(self) -> Path:
-        """FastBERT's and the plain classifier's logits on each split, the others' on dev."""
+        """Everyone's logits on dev, and FastBERT's on tune, where Speeds are chosen."""
         plain = self.classifier_folder(self.num_layers)
         static = {depth: self.classifier_folder(depth) for depth in self.static_depths}
         students = {variant: self.students_folder(variant) for variant in (DISTILLED, *self.variants)}
 
         def make(folder: Path) -> None:
-            tensors = {f"truncated.{depth}": self._plain_logits(depth, "dev") for depth in static}
-            for name in self.splits:
-                tensors[f"{name}.plain"] = self._plain_logits(self.num_layers, name)
-                tensors[f"{name}.{DISTILLED}"] = self._exit_logits(DISTILLED, name)
-            for variant in self.variants:
-                tensors[f"dev.{variant}"] = self._exit_logits(variant, "dev")
+            tensors = {f"truncated.{depth}": self._plain_logits(depth) for depth in static}
+            tensors["plain"] = self._plain_logits(self.num_layers)
+            tensors["tune"] = self._exit_logits(DISTILLED, self.encoded.tune)
+            for variant in students:
+                tensors[variant] = self._exit_logits(variant, self.encoded.dev)
             save_file(tensors, folder / "logits.safetensors")
 
         recipe = {
             "plain": plain.name,
             "truncated": {str(depth): path.name for depth, path in static.items()},
             "students": {variant: path.name for variant, path in students.items()},
-            "splits": {name: len(split) for name, split in self.splits.items()},
+            "splits": {"tune": len(self.encoded.tune), "dev": len(self.encoded.dev)},
+            "layout": 2,
         }
         return self._stored("logits", recipe, make)
 
-    def _plain_logits(self, depth: int, split: str) -> Tensor:
-        return classifier_logits(self.classifier(depth), self.splits[split], self.device)
+    def _plain_logits(self, depth: int) -> Tensor:
+        return classifier_logits(self.classifier(depth), self.encoded.dev, self.device)
 
-    def _exit_logits(self, variant: str, split: str) -> Tensor:
-        encoded = self.splits[split]
-        return collect_logits(self.model(variant), encoded.by_length(64), len(encoded), self.device)
+    def _exit_logits(self, variant: str, split: EncodedSplit) -> Tensor:
+        return collect_logits(self.model(variant), split.by_length(64), len(split), self.device)
 
     @cached_property
     def _logits(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(self.logits_folder() / "logits.safetensors")
         return tensors
 
-    def answers(self, split: str) -> Answers:
-        """FastBERT's and the plain classifier's answers on `tune` or `dev`."""
-        labels = self.splits[split].labels.numpy()
-        return Answers(labels, self._logits[f"{split}.{DISTILLED}"], self._logits[f"{split}.plain"])
+    def answers(self) -> Answers:
+        """FastBERT's and the plain classifier's on dev."""
+        return Answers(self.encoded.dev.labels.numpy(), self.exits(DISTILLED), self._logits["plain"])
 
-    def variant_exits(self, variant: str) -> Tensor:
+    def exits(self, variant: str) -> Tensor:
         """(M, L, N) of a variant's classifiers on dev."""
-        return self._logits[f"dev.{variant}"]
+        return self._logits[variant]
+
+    def tune_exits(self) -> Tensor:
+        """(M', L, N) of FastBERT's classifiers on tune."""
+        return self._logits["tune"]
 
     def truncated_logits(self, depth: int) -> Tensor:
         """(M, N) of a truncated classifier on dev."""

@@ -16,7 +16,7 @@ from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.classifier import classifier_logits
 from common.training.loop import FitReport, TrainingPlan, fit, fused_adamw
 from replications.fastbert import distil
-from replications.fastbert.distil import Distillation, FeatureBatches, TokenStates
+from replications.fastbert.distil import BackboneStates, Distillation, FeatureBatches, teacher_answers
 from replications.fastbert.method import (
     Direction,
     ExitClassifier,
@@ -118,16 +118,37 @@ def test_one_by_one_is_the_same_as_together(
 
 
 def test_states_advance_to_the_backbones_own_hidden_states(teacher: Teacher, split: EncodedSplit) -> None:
-    states = TokenStates(teacher.encoder, split, CPU)
     batch = split.batch(range(len(split)))
     with torch.inference_mode():
         expected = teacher.encoder.hidden_states(batch.input_ids, batch.attention_mask)
-    for layer in range(teacher.encoder.num_layers):
-        if layer:
-            states.advance(layer)
+    found = list(BackboneStates(teacher.encoder, split, CPU))
+    assert len(found) == teacher.encoder.num_layers
+    for layer, states in enumerate(found, 1):
         hidden, present = states.padded(range(len(split)))
         assert torch.equal(present, batch.attention_mask.bool())
         torch.testing.assert_close(hidden[present], expected[layer][present], rtol=1e-4, atol=1e-5)
+
+
+def test_the_teachers_answers_are_those_to_the_texts(teacher: Teacher, split: EncodedSplit) -> None:
+    *_, last = BackboneStates(teacher.encoder, split, CPU)
+    expected = F.log_softmax(classifier_logits(teacher, split, CPU), dim=-1)
+    torch.testing.assert_close(teacher_answers(teacher.classifier, last, CPU), expected, rtol=0, atol=1e-5)
+
+
+def test_with_little_memory_the_backbone_passes_twice_and_students_learn_the_same(
+    teacher: Teacher, split: EncodedSplit, tmp_path: Path
+) -> None:
+    passes: list[int] = []
+    embed = teacher.encoder.embed
+    needed = BackboneStates(teacher.encoder, split, CPU).bytes
+    assert needed == sum(s.states.nbytes for s in BackboneStates(teacher.encoder, split, CPU))
+    teacher.encoder.embed = lambda *given: (passes.append(len(given[0])), embed(*given))[1]  # type: ignore[method-assign]
+    roomy, tight = (students(teacher.encoder, dropout=0.0) for _ in range(2))
+    for learned, memory in ((roomy, needed), (tight, needed - 1)):
+        Distillation(kl_from_teacher, PLAN, CPU, quiet, memory).run(teacher, split, learned, tmp_path / str(memory))
+    assert sum(passes) == (1 + 2) * len(split)
+    for mine, theirs in zip(roomy, tight, strict=True):
+        assert torch.equal(mine.dense.weight, theirs.dense.weight)
 
 
 def test_labels_are_not_used(teacher: Teacher, split: EncodedSplit, tmp_path: Path) -> None:
@@ -206,7 +227,7 @@ def test_a_student_that_is_done_is_not_trained_again(
 
 
 def test_batches_are_those_of_the_texts(teacher: Teacher, split: EncodedSplit) -> None:
-    states = TokenStates(teacher.encoder, split, CPU)
+    states = next(iter(BackboneStates(teacher.encoder, split, CPU)))
     mine = FeatureBatches(states, torch.arange(36.0)[:, None], 8, 5)
     texts = BucketedBatches(split, 8, 5)
     assert len(mine) == len(texts)

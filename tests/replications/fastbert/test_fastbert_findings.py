@@ -116,9 +116,8 @@ def test_a_speed_is_chosen_on_tune_not_on_dev(sentiment: Findings) -> None:
     noise = torch.randn(300, 4, 1, generator=generator)
     sure = torch.cat([3 + noise, torch.zeros(300, 4, 1)], dim=-1)
     unsure = torch.cat([noise / 10, torch.zeros(300, 4, 1)], dim=-1)
-    labels = np.zeros(300, dtype=np.int64)
-    findings.tune = replace(sentiment.tune, exits=sure, labels=labels)
-    findings.dev = replace(sentiment.dev, exits=unsure, labels=labels)
+    findings.tune_exits = sure
+    findings.dev = replace(sentiment.dev, exits=unsure, labels=np.zeros(300, dtype=np.int64))
     points = {p.setting: p for p in findings.table_points}
     assert simulate(sure, points["2x"].rule).layer_saving(4) == pytest.approx(0.5, abs=0.03)
     assert simulate(unsure, points["2x (dev-tuned)"].rule).layer_saving(4) == pytest.approx(0.5, abs=0.03)
