@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, command, help_)
         sub.add_argument("paper", help="a paper, in any case, with or without - or _; or all")
-        sub.add_argument("--scale", default="mini", help="smoke, mini (default) or paper")
+        sub.add_argument("--scale", default="mini", help="smoke, mini (default), full or paper")
         sub.add_argument("--data", default="builtin", help="builtin (default), files or hub")
         sub.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
         sub.add_argument("--seeds", default="1", help="how many training seeds (default 1)")

@@ -176,8 +176,8 @@ class Run:
         return self._encoders[name]
 
     def seeds_of(self, task: str, first_seed_alone: Collection[str]) -> tuple[int, ...]:
-        """The seeds to train `task` with: below the paper's scale the tasks listed, the costly ones, get the first."""
-        spared = self.scale.name != "paper" and task in first_seed_alone
+        """The seeds to train `task` with: where the scale spares, the tasks listed, the costly ones, get the first."""
+        spared = self.scale.spares and task in first_seed_alone
         return self.seeds[:1] if spared else self.seeds
 
     def data_fingerprints(self) -> dict[str, str]:

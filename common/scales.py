@@ -1,4 +1,7 @@
-"""How much of everything: smoke (CI), mini (a laptop, the default), paper (a GPU, the paper's own setting)."""
+"""How much of everything: smoke for CI, mini (the default) for a laptop, full and paper for a GPU.
+
+`full` has the encoder of `mini` and all of the data; `paper` has the paper's own encoder and setting.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ class Scale:
     """The size of a run. Hyper-parameters that belong to a method live with the paper, per scale.
 
     Attributes:
-        name: `smoke`, `mini` or `paper`.
+        name: `smoke`, `mini`, `full` or `paper`.
         train_examples: at most so many training examples per task (None: all).
         tune_examples: how many train examples are held back for choosing thresholds.
         dev_examples: at most so many dev examples (None: all).
@@ -20,6 +23,7 @@ class Scale:
         timing_rounds: how often each of them is timed.
         shapes: whether the paper's own architectures are measured too, with random weights.
         quality_verdicts: whether trained quality means anything at this scale.
+        spares: whether costly tasks and models are left out, or left to the first seed.
     """
 
     name: str
@@ -30,14 +34,16 @@ class Scale:
     timing_rounds: int
     shapes: bool
     quality_verdicts: bool
+    spares: bool
 
 
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False),
-        Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True),
-        Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True),
+        Scale("smoke", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False, spares=True),
+        Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True, spares=True),
+        Scale("full", None, 2000, 4000, 128, 2, shapes=False, quality_verdicts=True, spares=False),
+        Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True, spares=False),
     )
 }
 

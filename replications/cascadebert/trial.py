@@ -148,9 +148,9 @@ class Trial(StaticTrial):
 
     @property
     def small(self) -> tuple[int, ...]:
-        """Depths of the complete models; below the paper's scale further seeds and some tasks have the first alone."""
+        """Depths of the complete models; where the scale spares, further seeds and some tasks have the first alone."""
         spared = self.seed != self.run.seeds[0] or self.task_name in ONE_COMPLETE_MODEL
-        return self.settings.small[:1] if spared and self.run.scale.name != "paper" else self.settings.small
+        return self.settings.small[:1] if spared and self.run.scale.spares else self.settings.small
 
     @property
     def truncations(self) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ TASKS = {
 """The paper's eight tasks where they can be had; elsewhere what comes nearest."""
 
 FIRST_SEED_ALONE = frozenset({"mrpc", "rte", "cola"})
-"""What takes long for its length or its epochs: one seed below the paper's scale."""
+"""What takes long for its length or its epochs: one seed where the scale spares."""
 
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------

@@ -65,6 +65,13 @@ SETTINGS = {
         pooling=MEAN,
         epochs={"cola": 3},
     ),
+    "full": Settings(
+        encoder="minilm",
+        plan=TrainingPlan(learning_rate=1e-4, epochs=5, batch_size=32, seed=0, warmup=0.1),
+        exits_rate=1e-3,
+        pooling=MEAN,
+        epochs={"sst-2": 3, "qqp-sample": 3},
+    ),
     "paper": Settings(
         encoder="albert/albert-base-v2",
         plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=32, seed=0),

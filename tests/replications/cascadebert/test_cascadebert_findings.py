@@ -14,6 +14,7 @@ from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
 from common.records import Measurement
 from common.replication import Run
+from common.scales import find_scale
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.loop import fit
@@ -274,14 +275,14 @@ def test_static_rivals_get_all_of_half_a_layer(run: Run) -> None:
 
 
 def test_further_seeds_and_long_pairs_have_one_complete_model(run: Run) -> None:
-    """What stands beside the paper's cascade is trained once, on short texts; at the paper's scale always."""
+    """What stands beside the paper's cascade is trained once, on short texts; with a GPU always."""
     complete = complete_encoders(run)
     assert Trial(run, "toy", 0, complete).small == (1, 2)
     further = Findings(Trial(run, "toy", 1, complete))
     assert further.trial.small == Trial(run, "mrpc", 0, complete).small == (1,)
     assert further.trial.second is None
     assert further.second is None
-    whole = replace(run, scale=replace(run.scale, name="paper"))
+    whole = replace(run, scale=find_scale("paper"))
     assert Trial(whole, "mrpc", 1, complete).small == (2, 4, 6)
 
 

@@ -235,7 +235,7 @@ def test_classifiers_have_a_rate_of_their_own(encoder: LayeredEncoder) -> None:
 # -- Hyper-parameters -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
+@pytest.mark.parametrize("scale", list(SETTINGS))
 def test_stage_3_learns_to_its_last_epoch_without_decay_of_weights_or_clipping(scale: str) -> None:
     """The official schedule counts 3 epochs for 5, so that its rate is 0 from the fourth on."""
     plan = SETTINGS[scale].distil

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.scales import Scale
 from replications.sparse_distillation.settings import SETTINGS, Design, Settings
 
-TOY_SCALE = Scale("toy", 48, 8, 24, 8, 1, shapes=False, quality_verdicts=True)
+TOY_SCALE = Scale("toy", 48, 8, 24, 8, 1, shapes=False, quality_verdicts=True, spares=True)
 WORDS = "film plot actor scene story music light camera ending voice crowd river garden winter table".split()  # noqa: SIM905
 GOOD, BAD = "superb lovely", "dreadful boring"
 
