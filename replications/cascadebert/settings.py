@@ -117,9 +117,9 @@ SETTINGS = {
     ),
     "full": Settings(
         encoder="minilm",
-        plan=TrainingPlan(learning_rate=1e-4, epochs=5, batch_size=32, seed=0, warmup=0.1),
-        complete_plan=TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=32, seed=0, warmup=0.1),
-        truncated_plan=TrainingPlan(learning_rate=2e-4, epochs=5, batch_size=32, seed=0, warmup=0.1),
+        plan=TrainingPlan(learning_rate=2e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
+        complete_plan=TrainingPlan(learning_rate=5e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
+        truncated_plan=TrainingPlan(learning_rate=3e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
         small=(1, 2),
         shallow=(1, 2, 3),
         truncated=(2, 3),
@@ -127,11 +127,11 @@ SETTINGS = {
             4_000_000, TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=64, seed=0, warmup=0.05, max_length=64)
         ),
         labels=CrossValidation(seeds=2, folds=2),
-        off_ramps=TrainingPlan(learning_rate=1e-3, epochs=10, batch_size=32, seed=0),
-        exits_rate=1e-3,
+        off_ramps=TrainingPlan(learning_rate=3e-3, epochs=10, batch_size=32, seed=0),
+        exits_rate=2e-3,
         pooling=MEAN,
-        epochs={"sst-2": 3, "qqp-sample": 3},
-        shallow_epochs={"sst-2": 3, "qqp-sample": 3},
+        epochs={"sst-2": 3, "qqp-sample": 5},
+        shallow_epochs={"sst-2": 3, "qqp-sample": 5},
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",

@@ -51,8 +51,8 @@ SETTINGS = {
     ),
     "full": Settings(
         encoder="minilm",
-        stage1=TrainingPlan(learning_rate=1e-4, epochs=3, batch_size=32, seed=0, warmup=0.1),
-        stage2=TrainingPlan(learning_rate=1e-3, epochs=10, batch_size=32, seed=0),
+        stage1=TrainingPlan(learning_rate=2e-4, epochs=5, batch_size=64, seed=0, warmup=0.1),
+        stage2=TrainingPlan(learning_rate=3e-3, epochs=10, batch_size=32, seed=0),
     ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",

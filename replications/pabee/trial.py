@@ -67,10 +67,10 @@ SETTINGS = {
     ),
     "full": Settings(
         encoder="minilm",
-        plan=TrainingPlan(learning_rate=1e-4, epochs=5, batch_size=32, seed=0, warmup=0.1),
-        exits_rate=1e-3,
+        plan=TrainingPlan(learning_rate=2e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
+        exits_rate=2e-3,
         pooling=MEAN,
-        epochs={"sst-2": 3, "qqp-sample": 3},
+        epochs={"sst-2": 3, "qqp-sample": 5},
     ),
     "paper": Settings(
         encoder="albert/albert-base-v2",
