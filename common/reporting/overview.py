@@ -22,8 +22,9 @@ from common.reporting.tables import escape, markdown_table
 
 LEGEND = """A verdict compares the 95 % interval of our measurement with the claim: **reproduced** when all of it
 lies on the claim's side, **contradicted** when all of it lies on the other, inconclusive when it straddles. It holds
-for the run that it stands under: `mini` is MiniLM on a laptop, `paper` the paper's own scale, `shapes` the paper's own
-architectures with random weights, where only costs mean anything."""
+for the run that it stands under: `mini` is MiniLM on a laptop, `full` MiniLM on all of the data and timed on a GPU,
+`paper` the paper's own scale, `shapes` the paper's own architectures with random weights, where only costs mean
+anything."""
 
 
 @dataclass(frozen=True)
