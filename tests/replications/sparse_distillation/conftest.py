@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toy_student import CORPUS, DESIGN, student
 from toy_texts import TOY_SCALE, toy_settings, write_reviews
 
 from common.artifacts import ArtifactStore
 from common.replication import Run
 from common.scales import SCALES
+from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.predictor import Predictor
 from replications.sparse_distillation.settings import SETTINGS
 
 
@@ -31,3 +34,30 @@ def toy_run(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Run(
         "toy", TOY_SCALE, "files", data_dir, (), (0,), store, tmp_path, lambda done, total: None, lambda text: None
     )
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    return build_vocabulary(lambda: CORPUS, DESIGN.vocabulary_size, scratch=tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="session")
+def single(vocabulary: Vocabulary) -> Predictor:
+    return student(vocabulary)
+
+
+@pytest.fixture(scope="session")
+def double(vocabulary: Vocabulary) -> Predictor:
+    return student(vocabulary, pair=True)
+
+
+@pytest.fixture
+def home(single: Predictor, tmp_path: Path) -> Path:
+    single.save(DESIGN, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def pair_home(double: Predictor, tmp_path: Path) -> Path:
+    double.save(DESIGN, tmp_path / "pair")
+    return tmp_path / "pair"

@@ -1,0 +1,153 @@
+"""The command that saves a trained student and lets it answer."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from replications.sparse_distillation.predictor import Predictor, main
+from replications.sparse_distillation.take_home import trained
+from replications.sparse_distillation.trial import FT, KD, Trial
+
+# -- The command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    return lambda data: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "ascii"))
+
+
+def printed(predictor: Predictor, texts: list) -> str:
+    rows = zip(predictor.predict(texts), texts, strict=True)
+    return "".join(
+        f"{p.label}\t{p.probability:.4f}\t{text if isinstance(text, str) else chr(9).join(text)}\n" for p, text in rows
+    )
+
+
+def test_texts_on_the_command_line(single: Predictor, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(home), "a great film", "", "not good"]) == 0
+    assert capsys.readouterr().out == printed(single, ["a great film", "", "not good"])
+
+
+def test_one_line_for_each_text(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(home), "a great\nfilm"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_texts_on_standard_input(
+    single: Predictor, home: Path, capsys: pytest.CaptureFixture[str], typed: Callable[[bytes], None]
+) -> None:
+    typed("\ufeffgroße Gefühle\r\n\nnot good\x85not bad".encode())
+    assert main(["predict", str(home)]) == 0
+    assert capsys.readouterr().out == printed(single, ["große Gefühle", "", "not good\x85not bad"])
+
+
+def test_nothing_on_standard_input(
+    home: Path, capsys: pytest.CaptureFixture[str], typed: Callable[[bytes], None]
+) -> None:
+    typed(b"")
+    assert main(["predict", str(home)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_pairs_are_parted_by_a_tab(
+    double: Predictor, pair_home: Path, capsys: pytest.CaptureFixture[str], typed: Callable[[bytes], None]
+) -> None:
+    typed(b"a great film\tnot good\nfilm\t\n")
+    assert main(["predict", str(pair_home)]) == 0
+    assert main(["predict", str(pair_home), "film\tis"]) == 0
+    assert capsys.readouterr().out == printed(double, [("a great film", "not good"), ("film", ""), ("film", "is")])
+
+
+def test_single_texts_for_a_pair_student(
+    pair_home: Path, capsys: pytest.CaptureFixture[str], typed: Callable[[bytes], None]
+) -> None:
+    typed(b"one\ttwo\nthree\n")
+    assert main(["predict", str(pair_home)]) == 2
+    assert "standard input, line 2: expected two texts with one tab" in capsys.readouterr().err
+
+
+def test_pairs_for_a_single_student(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(home), "one", "two\tthree"]) == 2
+    assert "text 2: expected one text without tabs" in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_text(home: Path, capsys: pytest.CaptureFixture[str], typed: Callable[[bytes], None]) -> None:
+    typed(b"fine\ncaf\xe9\n")
+    assert main(["predict", str(home)]) == 2
+    assert "line 2: expected UTF-8, found the byte 0xe9 at column 4" in capsys.readouterr().err
+
+
+def test_an_interruption_is_exit_code_130(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Predictor, __: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict", interrupt)
+    assert main(["predict", str(home), "text"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+# -- Trained and saved ------------------------------------------------------------------------------------------------
+
+
+def test_save_trains_once_and_the_folder_answers_as_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
+    command = ["--task", "Sentiment", "--scale", "smoke"]
+    assert main(["save", str(tmp_path / "first"), *command]) == 0
+    assert "about" in (said := capsys.readouterr().err) and "KD+FT/sentiment/seed0: nothing stored yet" in said
+    assert main(["save", str(tmp_path / "second"), *command]) == 0
+    assert "nothing stored yet" not in capsys.readouterr().err
+    for name in ("student.safetensors", "labels.json", "design.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    options = {"task": "sentiment", "scale": "smoke", "data": "builtin", "data_dir": "", "seed": "0"}
+    trial = trial_of(argparse.Namespace(**options), monkeypatch)
+    texts = [e.text_a for e in trial.lesson.task.dev]
+    expected = [trial.lesson.task.labels[i] for i in trial.answers((KD, FT))]
+    loaded = Predictor.load(tmp_path / "first")
+    assert loaded.vocabulary.ngrams() == trial.vocabulary(trial.design).ngrams()
+    assert [p.label for p in loaded.predict(texts)] == expected
+    about = loaded.about
+    assert (about.task, about.labels, about.teacher) == ("sentiment", ("negative", "positive"), "tiny")
+
+
+def trial_of(options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    """The trial that `trained` makes."""
+    made: list[Trial] = []
+    folder = Trial.folder
+    monkeypatch.setattr(Trial, "folder", lambda self, *rest: made.append(self) or folder(self, *rest))
+    trained(options, lambda _: None)
+    return made[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--task", "sentimant"], "no task 'sentimant': did you mean sentiment"),
+        (["--task", "sentiment,paraphrase"], "--task is one task"),
+        (["--seed", "-1"], "--seed is a training seed"),
+        (["--seed", "x"], "--seed is a training seed"),
+        (["--scale", "tiny"], "unknown scale 'tiny'"),
+        (["--data", "web"], "unknown data source 'web'"),
+        (["--data", "files"], "needs the folder of the data sets"),
+    ],
+)
+def test_a_wrong_save_is_refused_before_anything_is_made(
+    change: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
+    command = ["save", str(tmp_path / "home"), "--task", "sentiment", "--scale", "smoke"]
+    assert main([*command, *change]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_looks_at_the_folder_first(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["save", str(home), "--task", "unknown"]) == 2
+    assert "expected a new folder" in capsys.readouterr().err
