@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     save.set_defaults(command=_save)
     save.add_argument("folder", type=Path, help="the folder to make")
     save.add_argument("--task", required=True, help="what it is to label, e.g. sst-2")
-    save.add_argument("--scale", default="mini", help="smoke, mini (default) or paper")
+    save.add_argument("--scale", default="mini", help="smoke, mini (default), full or paper")
     save.add_argument("--data", default="builtin", help="builtin (default) or files")
     save.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
     save.add_argument("--seed", default="0", help="training seed (default 0)")
