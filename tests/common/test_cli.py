@@ -68,7 +68,10 @@ def test_no_paper_is_answered_with_all_of_them(refused: Refused, name: str) -> N
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--scale", "smok"], ["unknown scale 'smok'; did you mean 'smoke'?", "smoke, mini, full, paper", "Type SCALE="]),
+        (
+            ["--scale", "smok"],
+            ["unknown scale 'smok'; did you mean 'smoke'?", "smoke, mini, full, paper", "Type SCALE="],
+        ),
         (["--scale", ""], ["unknown scale ''", "Type SCALE="]),
         (["--data", "file"], ["unknown data source 'file'", "did you mean files?", "DATA=hub"]),
         (["--tasks", "sentimnt"], ["no task 'sentimnt'", "did you mean sentiment or", "paraphrase"]),
