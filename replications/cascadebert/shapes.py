@@ -122,10 +122,10 @@ class Bench:
         }
 
 
-def passed_on_of(pool: int) -> int:
-    """How many texts of pool 0, 1, ... are passed on: after each of them the total is nearest to 1/6 of all."""
-    share = POOL * PASSED_ON[MAIN]
-    return round(share * (pool + 1)) - round(share * pool)
+def passed_on_of(number: int, pool: int = POOL) -> int:
+    """How many of `pool` texts are passed on in pool 0, 1, ...: after each the total is nearest to 1/6 of all."""
+    share = pool * PASSED_ON[MAIN]
+    return round(share * (number + 1)) - round(share * number)
 
 
 def settled_by(count: int, passed_on: int, seed: int = 0) -> Tensor:
@@ -170,14 +170,15 @@ def _arms_at_batch_1(bench: Bench, texts: list[Batch]) -> dict[str, Callable[[in
     return arms
 
 
-def batches(run: Run, pools: int = POOLS) -> list[Measurement]:
+def batches(run: Run, pools: int = POOLS, pool: int = POOL) -> list[Measurement]:
     """Batches of 32 of which 1/6 is passed on: speed-up, share of the closed form, and over running both for all.
 
-    What two batches pass on is put together for the big model; beside it each batch goes through by itself.
+    What the batches of a pool (`pool` texts) pass on is put together for the big model; beside it each batch goes
+    through by itself.
     """
     bench, name, share = Bench.of("bert-base"), "bert-base", PASSED_ON[MAIN]
-    texts = [random_batch(POOL, bench.big.vocabulary, seed) for seed in range(pools)]
-    plans = [settled_by(POOL, passed_on_of(seed), seed) for seed in range(pools)]
+    texts = [random_batch(pool, bench.big.vocabulary, seed) for seed in range(pools)]
+    plans = [settled_by(pool, passed_on_of(seed, pool), seed) for seed in range(pools)]
     cascade = bench.cascade
     pooled, unpooled = leaving(cascade, at_once=BATCH), leaving(cascade)
     both = partial(all_exits, cascade)
