@@ -109,9 +109,7 @@ class EncodedSplit:
 
     def by_length(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, shortest first; for evaluation."""
-        order = sorted(range(len(self)), key=lambda row: len(self.input_ids[row]))
-        for start in range(0, len(order), batch_size):
-            yield self.batch(order[start : start + batch_size])
+        return map(self.batch, rows_by_length(self.lengths, batch_size))
 
 
 def encode(tokenizer: Any, examples: Sequence[Example], *, regression: bool, max_length: int) -> EncodedSplit:  # noqa: ANN401
@@ -133,6 +131,13 @@ def encode(tokenizer: Any, examples: Sequence[Example], *, regression: bool, max
         labels=labels,
         padding_id=tokenizer.pad_token_id,
     )
+
+
+def rows_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """The positions of examples of like length, `batch_size` at a time, shortest first."""
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def length_buckets(lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from common.encoders.layered import LayeredEncoder
-from common.training.batches import EncodedSplit, length_buckets
+from common.training.batches import EncodedSplit, length_buckets, rows_by_length
 from common.training.loop import Progress, TrainingPlan, fit
 from replications.fastbert.method import Direction, ExitClassifier, Teacher, student_file
 
@@ -59,11 +59,6 @@ class TokenStates:
 
     lengths: Sequence[int]
     states: Tensor
-
-    @staticmethod
-    def empty(lengths: Sequence[int], width: int) -> TokenStates:
-        """Room for them."""
-        return TokenStates(lengths, torch.empty(sum(lengths), width))
 
     @cached_property
     def starts(self) -> list[int]:
@@ -114,7 +109,7 @@ class BackboneStates:
     @torch.inference_mode()
     def _advanced(self, layer: int, before: TokenStates) -> TokenStates:
         after = self._room()
-        for rows in rows_by_length(before.lengths):
+        for rows in rows_by_length(before.lengths, BATCH_SIZE):
             hidden, present = (x.to(self.device) for x in before.padded(rows))
             mask = self.encoder.prepare_mask(hidden, present.long())
             after.put(rows, self.encoder.layer(layer, hidden, mask))
@@ -123,21 +118,15 @@ class BackboneStates:
     @torch.inference_mode(False)
     def _room(self) -> TokenStates:
         """To train on, so no inference tensors."""
-        return TokenStates.empty(self.split.lengths, self.encoder.hidden_size)
-
-
-def rows_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Texts of like length, `BATCH_SIZE` at a time."""
-    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    for start in range(0, len(order), BATCH_SIZE):
-        yield order[start : start + BATCH_SIZE]
+        lengths = self.split.lengths
+        return TokenStates(lengths, torch.empty(sum(lengths), self.encoder.hidden_size))
 
 
 @torch.inference_mode()
 def teacher_answers(classifier: ExitClassifier, last: TokenStates, device: torch.device) -> Tensor:
     """(M, N) ln p_t of all texts from their h_L."""
     found, rows = [], []
-    for some in rows_by_length(last.lengths):
+    for some in rows_by_length(last.lengths, BATCH_SIZE):
         hidden, present = (x.to(device) for x in last.padded(some))
         found.append(F.log_softmax(classifier(hidden, present[:, None, None, :]), dim=-1).cpu())
         rows.extend(some)
