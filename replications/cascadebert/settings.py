@@ -115,24 +115,6 @@ SETTINGS = {
         epochs={"cola": 3},
         shallow_epochs={"sentiment": 2, "mrpc": 2, "rte": 1},
     ),
-    "full": Settings(
-        encoder="minilm",
-        plan=TrainingPlan(learning_rate=2e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
-        complete_plan=TrainingPlan(learning_rate=5e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
-        truncated_plan=TrainingPlan(learning_rate=3e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
-        small=(1, 2),
-        shallow=(1, 2, 3),
-        truncated=(2, 3),
-        pretraining=Pretraining(
-            4_000_000, TrainingPlan(learning_rate=5e-4, epochs=5, batch_size=64, seed=0, warmup=0.05, max_length=64)
-        ),
-        labels=CrossValidation(seeds=2, folds=2),
-        off_ramps=TrainingPlan(learning_rate=3e-3, epochs=10, batch_size=32, seed=0),
-        exits_rate=2e-3,
-        pooling=MEAN,
-        epochs={"sst-2": 3, "qqp-sample": 5},
-        shallow_epochs={"sst-2": 3, "qqp-sample": 5},
-    ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
         plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=16, seed=0),
@@ -148,3 +130,16 @@ SETTINGS = {
         exits_rate=2e-5,
     ),
 }
+SETTINGS["full"] = replace(
+    SETTINGS["mini"],
+    plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
+    complete_plan=replace(SETTINGS["mini"].complete_plan, epochs=10, batch_size=64),
+    truncated_plan=replace(SETTINGS["mini"].truncated_plan, epochs=10, batch_size=64),
+    pretraining=Pretraining(
+        4_000_000, replace(SETTINGS["mini"].pretraining.plan, epochs=5, batch_size=64, warmup=0.05)
+    ),
+    labels=CrossValidation(seeds=2, folds=2),
+    off_ramps=replace(SETTINGS["mini"].off_ramps, epochs=10),
+    epochs={"sst-2": 3, "qqp-sample": 5},
+    shallow_epochs={"sst-2": 3, "qqp-sample": 5},
+)

@@ -49,17 +49,17 @@ SETTINGS = {
         stage1=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
         stage2=TrainingPlan(learning_rate=3e-3, epochs=30, batch_size=32, seed=0),
     ),
-    "full": Settings(
-        encoder="minilm",
-        stage1=TrainingPlan(learning_rate=2e-4, epochs=5, batch_size=64, seed=0, warmup=0.1),
-        stage2=TrainingPlan(learning_rate=3e-3, epochs=10, batch_size=32, seed=0),
-    ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
         stage1=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=8, seed=0),
         stage2=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=8, seed=0),
     ),
 }
+SETTINGS["full"] = replace(
+    SETTINGS["mini"],
+    stage1=replace(SETTINGS["mini"].stage1, epochs=5, batch_size=64),
+    stage2=replace(SETTINGS["mini"].stage2, epochs=10),
+)
 
 
 # -- One task, one seed -----------------------------------------------------------------------------------------------

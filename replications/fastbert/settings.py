@@ -71,14 +71,6 @@ SETTINGS = {
         max_length={"ag-news": 64, "imdb": 64},
         epochs={"cola": 3},
     ),
-    "full": Settings(
-        encoder="minilm",
-        plan=TrainingPlan(learning_rate=2e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
-        classifiers_rate=1e-3,
-        distil=TrainingPlan(learning_rate=2e-3, epochs=5, batch_size=128, seed=0, warmup=0.1, max_gradient_norm=None),
-        max_length={"ag-news": 64, "imdb": 128},
-        epochs={"sst-2": 3, "qqp-sample": 5, "ag-news": 3, "imdb": 3},
-    ),
     "paper": Settings(
         encoder="google-bert/bert-base-uncased",
         plan=TrainingPlan(
@@ -102,3 +94,10 @@ SETTINGS = {
         ),
     ),
 }
+SETTINGS["full"] = replace(
+    SETTINGS["mini"],
+    plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
+    distil=replace(SETTINGS["mini"].distil, batch_size=128),
+    max_length={"ag-news": 64, "imdb": 128},
+    epochs={"sst-2": 3, "qqp-sample": 5, "ag-news": 3, "imdb": 3},
+)

@@ -65,19 +65,17 @@ SETTINGS = {
         pooling=MEAN,
         epochs={"cola": 3},
     ),
-    "full": Settings(
-        encoder="minilm",
-        plan=TrainingPlan(learning_rate=2e-4, epochs=10, batch_size=64, seed=0, warmup=0.1),
-        exits_rate=2e-3,
-        pooling=MEAN,
-        epochs={"sst-2": 3, "qqp-sample": 5},
-    ),
     "paper": Settings(
         encoder="albert/albert-base-v2",
         plan=TrainingPlan(learning_rate=2e-5, epochs=5, batch_size=32, seed=0),
         exits_rate=2e-5,
     ),
 }
+SETTINGS["full"] = replace(
+    SETTINGS["mini"],
+    plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
+    epochs={"sst-2": 3, "qqp-sample": 5},
+)
 
 
 # -- One task, one seed -----------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ SETTINGS = {
     ),
 }
 SETTINGS["full"] = replace(SETTINGS["mini"], teacher_tokens=float("inf"), corpus_words=800_000)
-"""All labelled data, and as much plain text as there is of every kind."""
+"""All labelled data, so that IMDB and the generated tasks have no text left to distil on; the others have theirs."""
 
 SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], teacher_tokens=40_000, corpus_words=80_000)
 """Generated tasks are learned in one epoch, and their texts are alike: less is enough."""
