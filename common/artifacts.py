@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from common.errors import UserError
-from common.records import write_json
+from common.records.measurements import write_json
 
 Recipe = Mapping[str, Any]
 Make = Callable[[Path], None]

@@ -21,7 +21,7 @@ from typing import Any
 
 from common.environment import CHECKOUT, environment
 from common.errors import UserError
-from common.records import write_json
+from common.records.measurements import write_json
 
 SUITE = CHECKOUT / "tests" / "benchmarks"
 

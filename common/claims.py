@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.records import Measurement
-from common.statistics import Interval, replicates_over_seeds_and_examples
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, replicates_over_seeds_and_examples
 
 if TYPE_CHECKING:
     from common.replication import Run

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import UserError, did_you_mean
-from common.statistics import Op
+from common.records.statistics import Op
 
 Provenance = Literal["fulltext", "official-code", "official-readme", "secondary", "memory", "eyeballed", "ours"]
 Kind = Literal["efficiency", "quality"]
@@ -63,7 +63,7 @@ class Published(Facts):
     """One published number, in tidy form.
 
     Attributes:
-        backbone, system, setting, task, metric, value, unit: as in `common.records.Measurement`.
+        backbone, system, setting, task, metric, value, unit: as in `common.records.measurements.Measurement`.
         at: the operating point as a number (a threshold, a layer).
         basis: `printed` in the source, or `derived` from printed numbers by arithmetic.
         provenance: where it differs from that of the whole table.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.records import Measurement, read_measurements
+from common.records.measurements import Measurement, read_measurements
 from common.replication import RESULTS, Replication, find_replications
 from common.runner import Request, prepare, run_steps, say, write_run
 from common.scales import find_scale

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from common.errors import UserError, did_you_mean
-from common.records import Measurement, read_measurements, write_measurements, write_text
+from common.records.measurements import Measurement, read_measurements, write_measurements, write_text
 from common.scales import Scale
 
 if TYPE_CHECKING:

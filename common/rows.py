@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.records import Measurement
-from common.statistics import Interval
+from common.records.measurements import Measurement
+from common.records.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from common.artifacts import ArtifactStore, default_root
 from common.environment import environment
 from common.errors import UserError
 from common.progress import RunProgress, duration
-from common.records import Measurement, read_claims, write_json, write_measurements
+from common.records.measurements import Measurement, read_claims, write_json, write_measurements
 from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
 from common.tasks.catalogue import check_source, find_facts

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.records import Measurement, atomic_write
+from common.records.measurements import Measurement, atomic_write
+from common.records.statistics import Interval
 from common.rows import Rows
 from common.scales import Scale
-from common.statistics import Interval
 from common.timing.paired import PairedThroughput, PairedTimings, paired_latency, paired_throughput
 from common.timing.threads import pinned_threads
 from common.training.batches import Batch, EncodedSplit

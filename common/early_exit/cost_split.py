@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.early_exit.clock import BASELINE, Arm
 from common.early_exit.rules import AskedInVain, ExitRule
 from common.early_exit.runtime import MultiExitModel, all_exits, early_exit_arm
-from common.statistics import Interval, bootstrap_statistic
+from common.records.statistics import Interval, bootstrap_statistic
 
 EVERY_EXIT = "every exit"
 ASKED = "every exit, rule asked"

@@ -16,8 +16,8 @@ from common.early_exit.clock import BASELINE
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import MultiExitModel, run_early_exit
 from common.encoders.shapes import find_shape, random_encoder
-from common.records import Measurement
-from common.statistics import Interval
+from common.records.measurements import Measurement
+from common.records.statistics import Interval
 from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
 from common.timing.paired import PairedTimings, paired_latency

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from common.claims import Array, Decision, Replicated
-from common.statistics import Interval, bootstrap_statistic, percentile_interval
+from common.records.statistics import Interval, bootstrap_statistic, percentile_interval
 from common.tasks.vectorised import AxisScore, score_along
 
 RESAMPLES = 2000

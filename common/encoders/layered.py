@@ -24,7 +24,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from common.encoders.checkpoints import CONFIG, WEIGHTS, check_folder, check_type, read_checkpoint, read_metadata
 from common.errors import UserError
-from common.records import atomic_write, write_text
+from common.records.measurements import atomic_write, write_text
 
 # In the metadata of saved weights.
 _POOLER_KEY = "pooler"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.paper import Figure, Paper
-from common.records import atomic_write
+from common.records.measurements import atomic_write
 from common.reporting.drawing import draw
 from common.reporting.runs import RunRecord
 from common.reporting.series import Series, measured_series, published_series

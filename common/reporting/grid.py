@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.paper import UNVERIFIED, Column, Table
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.runs import RunRecord
 
 MAX_COLUMNS = 12

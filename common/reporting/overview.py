@@ -14,7 +14,7 @@ from typing import get_args
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records import ClaimResult, Verdict, write_text
+from common.records.measurements import ClaimResult, Verdict, write_text
 from common.reporting.grid import build_panels
 from common.reporting.markup import MISSING
 from common.reporting.runs import RunRecord, find_runs

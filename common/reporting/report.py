@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.paper import Paper
-from common.records import ClaimResult, write_json
+from common.records.measurements import ClaimResult, write_json
 from common.reporting.figures import write_figures
 from common.reporting.overview import PaperRuns, facts_markdown, result_text, summary_markdown, update_block
 from common.reporting.runs import RunRecord, find_runs

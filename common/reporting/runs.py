@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.records import ClaimResult, Measurement, read_claims, read_measurements
+from common.records.measurements import ClaimResult, Measurement, read_claims, read_measurements
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.paper import Axis, Figure, PublishedNumbers
-from common.records import Measurement
+from common.records.measurements import Measurement
 
 AT = "at"
 """The metric name that stands for the operating point."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.paper import Column, Paper, Table
-from common.records import write_text
+from common.records.measurements import write_text
 from common.reporting.grid import Panel, build_panels
 from common.reporting.latex import document, latex_table
 from common.reporting.markup import entry_text, header_text, notes_below

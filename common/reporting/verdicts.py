@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records import ClaimResult, Measurement, Verdict
+from common.records.measurements import ClaimResult, Measurement, Verdict
+from common.records.statistics import Interval, judge
 from common.scales import SCALES
-from common.statistics import Interval, judge
 
 CLAIMS = "claims"
 """The experiment whose measurements decide claims."""

@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.statistics import Interval, bootstrap_statistic
+from common.records.statistics import Interval, bootstrap_statistic
 from common.timing.interleave import Schedule, Stopwatch, device_synchroniser, nothing, time_interleaved
 
 CONTROL = "A/A control"

@@ -12,7 +12,7 @@ from common.artifacts import ArtifactStore
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
-from common.records import write_json
+from common.records.measurements import write_json
 from common.tasks.task import Task
 from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
 from common.training.classifier import EncoderClassifier, PooledClassifier, head_dropout, task_loss

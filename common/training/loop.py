@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from common.records import atomic_write
+from common.records.measurements import atomic_write
 from common.training.allocator import freed_memory_kept
 from common.training.batches import EpochSource, Movable
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from common.claims import Array, Decision, Replicated
 from common.early_exit.scoring import decide_on_learned, grouped_by_task, points_along, surely_above
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import percentile_interval
 from common.replication import Run
-from common.statistics import percentile_interval
 from replications.cascadebert.difficulty import dense_ranks, inversion_score_along
 from replications.cascadebert.findings import COMPLETE, DEEBERT, Findings, System
 

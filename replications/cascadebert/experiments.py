@@ -17,10 +17,10 @@ import torch
 from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE
 from common.early_exit.scoring import delta_interval, score_interval
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
 from replications.cascadebert.claims import claim_measurements

@@ -15,7 +15,7 @@ from common.early_exit.clock import Arm
 from common.early_exit.cost_split import nested_shares
 from common.early_exit.rules import AskedInVain, ExitRule
 from common.early_exit.runtime import all_exits, early_exit_arm
-from common.statistics import Interval
+from common.records.statistics import Interval
 from replications.cascadebert.method import Cascade
 
 SMALL = "small model alone"

@@ -14,9 +14,9 @@ from common.claims import Array, Decision, Replicated
 from common.early_exit.clock import BASELINE
 from common.early_exit.scoring import decide_on_learned, grouped_by_task, is_positive
 from common.early_exit.scoring import gain as gain_of
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, percentile_interval, spearman
 from common.replication import Run
-from common.statistics import Interval, percentile_interval, spearman
 from replications.deebert.findings import ALLOWED_DROPS, EQUAL_SAVING, SWEEP, Findings, sweep_arm
 
 Decider = Callable[[dict[str, "list[Findings]"]], "Decision | None"]

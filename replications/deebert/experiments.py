@@ -13,10 +13,10 @@ import numpy as np
 
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.scoring import delta_interval, score_interval
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.statistics import Interval, bootstrap_statistic
 from common.timing.paired import CONTROL
 from replications.deebert.claims import claim_measurements
 from replications.deebert.findings import SWEEP, Findings, sweep_arm

@@ -28,10 +28,10 @@ from common.early_exit.imposed import spread_exits as time_spread_exits
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.encoders.shapes import find_shape
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, percentile_interval
 from common.replication import Run, Step
 from common.rows import ShapeRows
-from common.statistics import Interval, percentile_interval
 from common.timing.flops import layer_flops
 from common.timing.memory import peak_memory
 from common.timing.paired import CONTROL, PairedTimings

@@ -15,9 +15,9 @@ import numpy as np
 
 from common.claims import Array, Decision, Replicated
 from common.early_exit.scoring import decide_on_learned, gain, grouped_by_task, surely_above
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, percentile_interval
 from common.replication import Run
-from common.statistics import Interval, percentile_interval
 from replications.fastbert.findings import TABLE_3, Findings, Point, at_speed, reaching
 from replications.fastbert.flops import PrintedCount
 from replications.fastbert.luha import ordering

@@ -15,10 +15,10 @@ from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.cost_split import cost_shares
 from common.early_exit.scoring import delta_interval, score_interval
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.timing.paired import CONTROL
 from replications.fastbert.claims import claim_measurements
 from replications.fastbert.findings import (

@@ -30,7 +30,7 @@ from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, entropy, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.errors import UserError
-from common.records import atomic_write
+from common.records.measurements import atomic_write
 from common.training.batches import Batch
 from common.training.classifier import task_loss
 from common.training.loop import MakeOptimizer, TrainingPlan

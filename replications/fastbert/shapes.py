@@ -29,7 +29,7 @@ from common.early_exit.imposed import (
 )
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run, Step
 from common.rows import ShapeRows
 from common.timing.flops import EncoderShape

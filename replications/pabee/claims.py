@@ -16,9 +16,9 @@ from common.claims import Array, Decision, Replicated
 from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import simulate
 from common.early_exit.scoring import decide_on_learned, gain, grouped_by_task, surely_above
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, percentile_interval
 from common.replication import Run
-from common.statistics import Interval, percentile_interval
 from replications.pabee.findings import PRINTED_SPEEDUPS, Findings, Overthinking, Point
 from replications.pabee.trial import Answers
 

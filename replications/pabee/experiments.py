@@ -17,10 +17,10 @@ from common.early_exit.cost import pooled_head_flops
 from common.early_exit.cost_split import cost_shares
 from common.early_exit.runtime import simulate
 from common.early_exit.scoring import delta_interval, score_interval
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
 from replications.pabee.claims import claim_measurements

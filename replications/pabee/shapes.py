@@ -30,10 +30,10 @@ from common.early_exit.imposed import (
 )
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval
 from common.replication import Run, Step
 from common.rows import ShapeRows
-from common.statistics import Interval
 from common.timing.flops import EncoderShape, classifier_flops
 from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters, linear_parameters

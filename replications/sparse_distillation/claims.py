@@ -15,9 +15,9 @@ import numpy as np
 
 from common.claims import Array, Decision, Replicated
 from common.paper import load_paper
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import percentile_interval
 from common.replication import Run
-from common.statistics import percentile_interval
 from common.tasks.catalogue import match_key
 from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions
 from replications.sparse_distillation.settings import Design

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import ByteLevelBPETokenizer
 from torch import nn
 
-from common.statistics import Interval
+from common.records.statistics import Interval
 from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.paired import PairedThroughput, paired_throughput
 from common.timing.threads import pinned_threads

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.statistics import bootstrap_statistic
 from replications.sparse_distillation.claims import claim_measurements
 from replications.sparse_distillation.clock import speeds, tokenisation_times
 from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, accuracy

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.records import atomic_write
+from common.records.measurements import atomic_write
 from replications.sparse_distillation.words import (
     SplitTexts,
     WordTable,

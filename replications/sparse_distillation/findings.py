@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.statistics import Interval, bootstrap_statistic
+from common.records.statistics import Interval, bootstrap_statistic
 from common.tasks.task import Example
 from replications.sparse_distillation.bags import BagSplit
 from replications.sparse_distillation.method import DAN

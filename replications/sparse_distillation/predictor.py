@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from common.errors import UserError
-from common.records import write_json
+from common.records.measurements import write_json
 from replications.sparse_distillation.bags import Bag, BagBatch
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.ngrams import Vocabulary

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.claims import Decision
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval
 from common.replication import Run, Step
-from common.statistics import Interval
 from replications.sparse_distillation.shapes_memory import check_memory, footprint_rows
 from replications.sparse_distillation.shapes_roofline import ceiling_rows
 from replications.sparse_distillation.shapes_speed import (

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from common.errors import UserError
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run
 from common.timing.memory import PeakMemory, peak_memory
 from replications.sparse_distillation.shapes_systems import Drawn, Systems

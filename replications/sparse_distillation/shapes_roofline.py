@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.records import Measurement
-from common.statistics import Interval, bootstrap_statistic
+from common.records.measurements import Measurement
+from common.records.statistics import Interval, bootstrap_statistic
 from replications.sparse_distillation.shapes_speed import BATCH, Arm, Workload, student_arm, timed_passes, timed_row
 from replications.sparse_distillation.shapes_systems import STUDENT, Drawn, Systems
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from common.claims import Decision
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import Interval
 from common.replication import Run
-from common.statistics import Interval
 from common.timing.interleave import Schedule, Stopwatch, device_synchroniser, nothing, time_interleaved
 from common.timing.paired import CONTROL, PairedThroughput
 from common.timing.threads import pinned_threads

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.records import Measurement
+from common.records.measurements import Measurement
+from common.records.statistics import bootstrap_statistic
 from common.replication import Run
-from common.statistics import bootstrap_statistic
 from common.tasks.builtin.lexicon import ADVERBS, HELD_OUT, THING_VERBS, TRAIN, VERBS, Lexicon
 from common.timing.paired import PairedThroughput
 from replications.sparse_distillation.bags import Bag

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.records import write_json
+from common.records.measurements import write_json
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.settings import Design
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Step
 from common.rows import Rows
 from common.training.batches import encode

@@ -51,7 +51,7 @@ EXPERIMENTS = '''
 import json
 import time
 from pathlib import Path
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Step
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.claims import RESAMPLES, Decision, Replicated
-from common.statistics import Interval, percentile_interval
+from common.records.statistics import Interval, percentile_interval
 
 
 def gain(a: Any, b: Any, axis: int = -1) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import cli
-from common.records import Measurement, read_measurements
+from common.records.measurements import Measurement, read_measurements
 from common.regress import TOLERANCES, compare
 
 

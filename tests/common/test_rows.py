@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.records.statistics import Interval
 from common.rows import Rows, ShapeRows
-from common.statistics import Interval
 
 ROW = Rows("sst-2", 3, "tiny", 872)
 

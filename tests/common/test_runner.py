@@ -20,7 +20,7 @@ from common import cli, environment, runner
 from common.artifacts import ArtifactStore
 from common.early_exit import clock
 from common.errors import UserError
-from common.records import Measurement, read_claims, read_measurements, write_measurements
+from common.records.measurements import Measurement, read_claims, read_measurements, write_measurements
 from common.replication import Run, choose
 from common.runner import Request
 from common.scales import find_scale

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.artifacts import ArtifactStore
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Journal, Run, Step, execute
 from common.scales import SCALES
 from common.tasks.task import Example, Task

@@ -16,7 +16,7 @@ from common.early_exit.scoring import (
     score_interval,
     surely_above,
 )
-from common.statistics import Interval
+from common.records.statistics import Interval
 from common.tasks.metrics import score
 
 values = st.lists(st.integers(-5, 5), min_size=3, max_size=30)

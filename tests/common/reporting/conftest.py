@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.paper import Paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 
 PAPER: dict[str, Any] = {
     "slug": "a-paper",

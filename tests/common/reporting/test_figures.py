@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.drawing import draw
 from common.reporting.figures import caption_line, figure_series, write_figures
 from common.reporting.runs import RunRecord

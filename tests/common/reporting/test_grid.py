@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.grid import MAX_COLUMNS, Entry, Panel, build_panels
 from common.reporting.runs import RunRecord
 

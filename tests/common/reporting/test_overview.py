@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Paper
-from common.records import Measurement, write_measurements
+from common.records.measurements import Measurement, write_measurements
 from common.reporting.overview import PaperRuns, markers, overview, summary_markdown, update_block
 from common.reporting.report import report, verdict_lines
 from common.reporting.runs import find_runs

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.records import Measurement, write_json, write_measurements
+from common.records.measurements import Measurement, write_json, write_measurements
 from common.reporting.runs import RunRecord, find_runs, read_run
 
 Measure = Callable[..., Measurement]

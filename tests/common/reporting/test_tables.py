@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.paper import Column, Paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.grid import Entry
 from common.reporting.latex import SPECIAL, escape
 from common.reporting.markup import entry_text

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Paper
-from common.records import ClaimResult, Measurement
+from common.records.measurements import ClaimResult, Measurement
 from common.reporting.verdicts import decide_claims
 
 Measure = Callable[..., Measurement]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.statistics import Interval
+from common.records.statistics import Interval
 from common.timing.paired import (
     CONTROL,
     PairedThroughput,

@@ -12,7 +12,7 @@ from toy_run import picked, run_steps, small_run, toy_task
 from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run
 from common.scales import find_scale
 from common.training.batches import BucketedBatches

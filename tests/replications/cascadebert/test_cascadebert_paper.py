@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from common.paper import Paper, load_paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.verdicts import decide_claims
 from replications.cascadebert.claims import CLAIMS
 from replications.cascadebert.findings import AS_FAST

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.encoders.shapes import find_shape, random_encoder
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.timing.flops import EncoderShape
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.deebert import shapes

@@ -12,7 +12,7 @@ from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.runtime import simulate
 from common.errors import UserError
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run
 from replications.fastbert import experiments
 from replications.fastbert.findings import FASTBERT, Findings, at_speed, speeds

@@ -13,7 +13,7 @@ from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow
 from common.early_exit.runtime import simulate
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run
 from replications.pabee import experiments
 from replications.pabee.findings import AT_EQUAL_SPEED, BRANCHYNET, SHALLOW_DEEP, Findings, Overthinking, saving_of

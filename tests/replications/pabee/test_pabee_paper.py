@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from common.paper import Paper, Published, load_paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.reporting.verdicts import decide_claims
 
 FOLDER = Path(__file__).parents[3] / "replications" / "pabee"

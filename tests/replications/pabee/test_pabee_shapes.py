@@ -8,7 +8,7 @@ import torch
 
 from common.early_exit.imposed import plain_classifier
 from common.encoders.shapes import random_encoder
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.timing.flops import EncoderShape, classifier_flops
 from common.training.classifier import PooledClassifier
 from replications.pabee import shapes

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.paper import load_paper
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.replication import Run
 from common.rows import Rows
 from common.tasks.task import Example, Task
@@ -172,7 +172,7 @@ def test_language_scores_each_level_of_difficulty() -> None:
 
 
 def test_figure_1_lays_score_beside_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from common.statistics import Interval
+    from common.records.statistics import Interval
 
     timings = SimpleNamespace(
         arms=("teacher", STUDENT, "control"), speedup=lambda arm: Interval(float(len(arm)), 1.0, 99.0, 7)

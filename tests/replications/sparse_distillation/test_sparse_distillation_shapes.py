@@ -15,7 +15,7 @@ from torch import nn
 
 from common.encoders.shapes import find_shape
 from common.errors import UserError
-from common.records import Measurement
+from common.records.measurements import Measurement
 from common.timing.paired import CONTROL, PairedThroughput
 from replications.sparse_distillation import shapes, shapes_memory, shapes_roofline, shapes_speed, shapes_text
 from replications.sparse_distillation.shapes_roofline import Ceiling, bytes_per_example, dense_weights

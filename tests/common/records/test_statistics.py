@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, spearmanr
 
-from common.statistics import (
+from common.records.statistics import (
     Interval,
     Op,
     bootstrap_mean,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from common.records import Verdict
+from common.records.measurements import Verdict
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from common.errors import UserError
-from common.records import (
+from common.records.measurements import (
     ClaimResult,
     Measurement,
     atomic_write,
