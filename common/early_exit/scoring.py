@@ -1,7 +1,6 @@
 """Scores of answers with intervals over examples, and differences of two systems on the same examples.
 
-Points are 0..100 of the task's own metric. Regressions are scored by a correlation, for which the vectorised forms
-are here: ranks are recomputed in every resample.
+Points are 0..100 of the task's own metric, in the vectorised forms of `common.tasks.vectorised`.
 """
 
 from __future__ import annotations
@@ -14,39 +13,11 @@ import numpy as np
 
 from common.claims import Array, Decision, Replicated
 from common.records.statistics import Interval, bootstrap_statistic, percentile_interval
-from common.tasks.vectorised import AxisScore, score_along
+from common.tasks.vectorised import points_along as points_along
 
 RESAMPLES = 2000
 
 FindingsT = TypeVar("FindingsT")
-
-
-def points_along(metric: str) -> AxisScore:
-    """`metric` in points as `points(predictions, labels, axis=-1)`, correlations included.
-
-    Raises:
-        UserError: no such metric.
-    """
-    correlations: dict[str, AxisScore] = {"pearson": _pearson, "spearman": _spearman}
-    fraction = correlations[metric] if metric in correlations else score_along(metric)
-    return lambda predictions, labels, axis=-1: 100 * fraction(predictions, labels, axis=axis)
-
-
-def _pearson(predictions: Array, labels: Array, axis: int = -1) -> Array:
-    """Correlation; 0 where one side is constant."""
-    p = predictions - predictions.mean(axis=axis, keepdims=True)
-    y = labels - labels.mean(axis=axis, keepdims=True)
-    spread = np.sqrt((p * p).sum(axis=axis) * (y * y).sum(axis=axis))
-    covariance = (p * y).sum(axis=axis)
-    varies = (np.ptp(predictions, axis=axis) > 0) & (np.ptp(labels, axis=axis) > 0) & (spread > 0)
-    return np.where(varies, covariance / np.where(varies, spread, 1.0), 0.0)
-
-
-def _spearman(predictions: Array, labels: Array, axis: int = -1) -> Array:
-    """Correlation of ranks, ties sharing their mean rank; 0 where one side is constant."""
-    from scipy.stats import rankdata
-
-    return _pearson(rankdata(predictions, axis=axis), rankdata(labels, axis=axis), axis=axis)
 
 
 def score_interval(metric: str, predictions: Array, labels: Array) -> Interval:

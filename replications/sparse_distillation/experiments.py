@@ -1,6 +1,7 @@
 """Tables 1, 2, 5, 6, 8, 9, 10 and 13, Figures 1, 4, 5 and 6 at a run's scale. What is of true size is in `shapes.py`.
 
-The paper scores accuracy on every task, and so does this folder, QQP included. What the paper studies on IMDB alone
+The paper scores accuracy on every task of its own, QQP included, and so does this folder (`lesson.ACCURACY_TASKS`);
+other tasks are scored by their own metric. What the paper studies on IMDB alone
 (variants, vocabulary against dimension, pruning) is studied on IMDB where it is at hand, and on the generated
 `sentiment` elsewhere.
 """
@@ -13,12 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from common.records.measurements import Measurement
-from common.records.statistics import bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
 from replications.sparse_distillation.claims import claim_measurements
 from replications.sparse_distillation.clock import speeds, tokenisation_times
-from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, accuracy
+from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, score
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.shapes import shape_steps as shape_steps
@@ -107,10 +107,10 @@ def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 
 def table2(f: Findings, row: Rows) -> Iterator[Measurement]:
-    """Accuracy of every system."""
-    yield row("table2", "constant answer", "score", accuracy(f, f.constant), "points")
+    """Score of every system."""
+    yield row("table2", "constant answer", "score", score(f, f.constant), "points")
     for system, predictions in f.predictions.items():
-        yield row("table2", system, "score", accuracy(f, predictions), "points")
+        yield row("table2", system, "score", score(f, predictions), "points")
 
 
 def table5(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -118,14 +118,14 @@ def table5(f: Findings, row: Rows) -> Iterator[Measurement]:
     for group, variants in VARIANTS.items():
         for name, variant in variants.items():
             predictions = f.trial.answers((KD,), variant(f.trial.design))
-            yield row("table5", group, "score", accuracy(f, predictions), "points", setting=name)
+            yield row("table5", group, "score", score(f, predictions), "points", setting=name)
 
 
 def table8(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Vocabulary against dimension at a fixed budget (KD): the data of Figure 4."""
     for budget, size, dimension, predictions in grid_answers(f):
         at = {"setting": f"|V| = {size:,}", "at": size}
-        yield row("table8", f"DAN ({budget})", "score", accuracy(f, predictions), "points", **at)
+        yield row("table8", f"DAN ({budget})", "score", score(f, predictions), "points", **at)
         yield row("table8", f"DAN ({budget})", "dimension", float(dimension), "count", **at)
 
 
@@ -153,7 +153,7 @@ def table10(f: Findings, row: Rows) -> Iterator[Measurement]:
     for longest in range(1, 5):
         keep = f.vocabulary.n <= longest
         at = {"setting": f"n <= {longest}", "at": longest}
-        yield row("table10", STUDENT, "score", accuracy(f, f.pruned(keep)), "points", **at)
+        yield row("table10", STUDENT, "score", score(f, f.pruned(keep)), "points", **at)
         yield row("table10", STUDENT, "vocabulary_size", float(keep.sum()), "count", **at)
 
 
@@ -182,7 +182,7 @@ def figure1(f: Findings, row: Rows) -> Iterator[Measurement]:
         at = {"timed": True, "note": "batches of 32, tokenised beforehand"}
         yield row("figure1", system, "speedup", timings.speedup(system), "ratio", **at)
         if system in f.predictions:
-            yield row("figure1", system, "score", accuracy(f, f.predictions[system]), "points")
+            yield row("figure1", system, "score", score(f, f.predictions[system]), "points")
     for system, per_example in flops.items():
         yield row("figure1", system, "flops_ratio", flops[TEACHER] / per_example, "ratio", note="per dev example")
 
@@ -193,7 +193,7 @@ def figure5(f: Findings, row: Rows) -> Iterator[Measurement]:
         for share in KEPT:
             predictions = f.pruned(f.most_frequent(share, counts))
             at = {"setting": setting, "at": 100 * share}
-            yield row("figure5", STUDENT, "score", accuracy(f, predictions), "points", **at)
+            yield row("figure5", STUDENT, "score", score(f, predictions), "points", **at)
 
 
 def figure6(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -215,5 +215,4 @@ def language(f: Findings, row: Rows) -> Iterator[Measurement]:
         chosen = levels == level
         at = {"at": level, "setting": f"level {level}"}
         for system, predictions in f.predictions.items():
-            right = 100.0 * (predictions == f.labels)[chosen]
-            yield row("language", system, "score", bootstrap_statistic(np.mean, right, resamples=2000), "points", **at)
+            yield row("language", system, "score", score(f, predictions, chosen), "points", **at)

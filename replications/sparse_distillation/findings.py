@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from common.records.statistics import Interval, bootstrap_statistic
 from common.tasks.task import Example
+from common.tasks.vectorised import points_along
 from replications.sparse_distillation.bags import BagSplit
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.ngrams import Bags, Vocabulary
@@ -71,7 +72,10 @@ class Findings:
     @cached_property
     def constant(self) -> Predictions:
         """(N,) the constant answer that scores best on dev."""
-        return np.full_like(self.labels, np.bincount(self.labels).argmax())
+        points = points_along(self.trial.lesson.metric)
+        constants = np.tile(np.unique(self.labels)[:, None], len(self.labels))
+        best: Predictions = constants[points(constants, self.labels).argmax()]
+        return best
 
     @cached_property
     def student_logits(self) -> Tensor:
@@ -150,6 +154,7 @@ def count_ngrams(texts: Sequence[str]) -> NDArray[np.int64]:
     return sum((np.maximum(words - n + 1, 0) for n in range(1, LONGEST + 1)), np.zeros_like(words))
 
 
-def accuracy(f: Findings, predictions: Predictions) -> Interval:
-    """In points, over the examples of dev."""
-    return bootstrap_statistic(np.mean, 100.0 * (predictions == f.labels), resamples=2000)
+def score(f: Findings, predictions: Predictions, chosen: NDArray[np.bool_] | slice = slice(None)) -> Interval:
+    """In points of the lesson's metric, over the chosen examples of dev."""
+    points = points_along(f.trial.lesson.metric)
+    return bootstrap_statistic(points, predictions[chosen], f.labels[chosen], resamples=2000)

@@ -17,7 +17,7 @@ from common.replication import Step
 from common.rows import Rows
 from common.training.batches import encode
 from common.training.classifier import classifier_logits
-from replications.sparse_distillation.findings import TEACHER, Findings, Predictions, accuracy
+from replications.sparse_distillation.findings import TEACHER, Findings, Predictions, score
 from replications.sparse_distillation.storage import load_dan, save_dan
 from replications.sparse_distillation.trial import (
     FROM_SCRATCH,
@@ -48,7 +48,7 @@ def transfer_steps(found: Sequence[Findings]) -> list[Step]:
 
 
 def table6(source: Findings, target: Findings) -> list[Measurement]:
-    """Accuracy on the target."""
+    """Score on the target."""
     lesson = target.trial.lesson
     setting = f"{DOMAINS[source.trial.lesson.task_name]} to {DOMAINS[lesson.task_name]}"
     row = Rows(lesson.task_name, target.trial.seed, lesson.source.backbone, len(target.labels))
@@ -63,7 +63,7 @@ def table6(source: Findings, target: Findings) -> list[Measurement]:
         "teacher (target)": target.predictions[TEACHER],
     }
     return [
-        row("table6", system, "score", accuracy(target, predictions), "points", setting=setting)
+        row("table6", system, "score", score(target, predictions), "points", setting=setting)
         for system, predictions in systems.items()
     ]
 

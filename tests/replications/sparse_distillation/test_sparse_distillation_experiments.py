@@ -50,6 +50,7 @@ class Invented:
         grid = {"1K": ((10, 100), (20, 50))}
         lesson = SimpleNamespace(
             task=Task("imdb", ("a", "b"), "accuracy", "files", train, dev),
+            metric="accuracy",
             corpus=dev[:3],
             settings=SimpleNamespace(grid=grid),
         )

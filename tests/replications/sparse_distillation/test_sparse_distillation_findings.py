@@ -22,6 +22,7 @@ from replications.sparse_distillation.findings import (
     Findings,
     count_ngrams,
     restricted,
+    score,
 )
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN
@@ -120,6 +121,25 @@ def test_the_constant_answer_is_the_best_one(findings: Findings) -> None:
         accuracies = [(np.array(labels) == c).mean() for c in range(3)]
         assert (invented.constant == labels).mean() == max(accuracies)
         assert len(set(invented.constant.tolist())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "expected", "constant"),
+    [("mine", "f1", 50.0, 1), ("mine", "macro_f1", 100 * (6 / 7 + 1 / 2) / 2 , 0), ("qqp", "f1", 77.78, 0)],
+)  # fmt: skip
+def test_scores_are_of_the_tasks_metric_but_for_the_papers_own_tasks(
+    findings: Findings, name: str, metric: str, expected: float, constant: int
+) -> None:
+    labels = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1])
+    lesson = Lesson(findings.trial.lesson.run, name)
+    examples = (Example("a", None, 0.0),)
+    lesson.__dict__["task"] = Task(name, ("no", "yes"), metric, "files", examples, examples)
+    invented = Findings(Trial(lesson, 0))
+    invented.__dict__["labels"] = labels
+    answers = np.array([0, 0, 0, 0, 0, 0, 1, 1, 0])
+    assert score(invented, answers).value == pytest.approx(expected, abs=0.01)
+    assert score(invented, answers, labels == 1).n == 2
+    assert set(invented.constant.tolist()) == {constant}
 
 
 def test_cross_entropy_is_that_of_the_gold_label(findings: Findings) -> None:
