@@ -37,6 +37,7 @@ HELD_BACK = 8
 """At most one training example in so many is held back for choosing thresholds."""
 
 LEAST_TRAIN = 2 * HELD_BACK
+LEAST_DEV = 2
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,13 @@ class Run:
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
-        """The task `name`, cut to the run's scale, with a part of train held back as `tune`.
+        """The task `name` with a part of train held back as `tune`, cut to the run's scale if the project knows it.
+
+        Data of the user's own are used whole: how much is cut off is theirs to say (`at_most` in task.yaml).
 
         Raises:
-            UserError: there is no such task, its data are missing or malformed, or too few to hold a part back.
+            UserError: there is no such task, its data are missing or malformed, or too few to hold a part back or to
+                score by.
         """
         if name not in self._tasks:
             from common.tasks import load_task
@@ -163,8 +167,15 @@ class Run:
                     f"{name}: {len(task.train)} training examples are too few: expected at least {LEAST_TRAIN}, "
                     "because a part is held back for choosing thresholds. Give more, or another task with TASKS="
                 )
+            if len(task.dev) < LEAST_DEV:
+                raise UserError(
+                    f"{name}: {len(task.dev)} evaluation example is too few: expected at least {LEAST_DEV}, because "
+                    "every score comes with an interval over the examples. Give more, or another task with TASKS="
+                )
             task = task.hold_back(min(self.scale.tune_examples, len(task.train) // HELD_BACK))
-            self._tasks[name] = task.at_most(self.scale.train_examples, self.scale.dev_examples)
+            if not task.is_own:
+                task = task.at_most(self.scale.train_examples, self.scale.dev_examples)
+            self._tasks[name] = task
         return self._tasks[name]
 
     def encoder(self, name: str) -> PretrainedEncoder:

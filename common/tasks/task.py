@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from common.tasks.catalogue import find_facts
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -52,6 +54,11 @@ class Task:
         return not self.labels
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own data set, not one that the project knows by name."""
+        return self.source == "files" and find_facts(self.name) is None
+
+    @property
     def is_pair(self) -> bool:
         """Whether each example holds two texts."""
         return self.train[0].text_b is not None
@@ -67,10 +74,11 @@ class Task:
         return digest.hexdigest()
 
     def hold_back(self, count: int, seed: int = 0) -> Task:
-        """Move `count` random train examples to `tune` (the same ones for the same seed)."""
-        order = list(range(len(self.train)))
-        random.Random(seed).shuffle(order)
-        held = set(order[:count])
+        """Move `count` random train examples to `tune` (the same ones for the same seed).
+
+        Classes keep their shares on both sides, and none leaves train while another has examples to spare.
+        """
+        held = set(_drawn(self._strata(self.train), count, seed, leave=1))
         return replace(
             self,
             train=tuple(e for i, e in enumerate(self.train) if i not in held),
@@ -78,11 +86,47 @@ class Task:
         )
 
     def at_most(self, train: int | None, dev: int | None, seed: int = 0) -> Task:
-        """Keep at most so many random train and dev examples (None: all of them)."""
-        return replace(self, train=_sample(self.train, train, seed), dev=_sample(self.dev, dev, seed))
+        """Keep at most so many random train and dev examples, classes in their shares (None: all of them)."""
+        return replace(self, train=self._sample(self.train, train, seed), dev=self._sample(self.dev, dev, seed))
+
+    def _sample(self, examples: Sequence[Example], count: int | None, seed: int) -> tuple[Example, ...]:
+        if count is None or len(examples) <= count:
+            return tuple(examples)
+        return tuple(examples[i] for i in _drawn(self._strata(examples), count, seed, take=1))
+
+    def _strata(self, examples: Sequence[Example]) -> list[list[int]]:
+        """The places of each class's examples; of a regression all together."""
+        places: dict[float, list[int]] = {}
+        for i, e in enumerate(examples):
+            places.setdefault(0.0 if self.is_regression else e.label, []).append(i)
+        return [places[label] for label in sorted(places)]
 
 
-def _sample(examples: Sequence[Example], count: int | None, seed: int) -> tuple[Example, ...]:
-    if count is None or len(examples) <= count:
-        return tuple(examples)
-    return tuple(random.Random(seed).sample(examples, count))
+def _drawn(strata: Sequence[Sequence[int]], count: int, seed: int, take: int = 0, leave: int = 0) -> list[int]:
+    """`count` random places in random order, of each stratum its share."""
+    generator = random.Random(seed)
+    shares = proportional([len(places) for places in strata], count, take, leave)
+    drawn = [i for places, share in zip(strata, shares, strict=True) for i in generator.sample(places, share)]
+    generator.shuffle(drawn)
+    return drawn
+
+
+def proportional(sizes: Sequence[int], count: int, take: int = 0, leave: int = 0) -> list[int]:
+    """How many of `count` fall to each size in proportion, to the nearest whole number.
+
+    Of each at least `take` are taken and at least `leave` are left, where `count` allows it for all.
+    """
+    quotas = [count * size / sum(sizes) for size in sizes]
+    low = [min(take, size) for size in sizes]
+    high = [max(0, size - leave) for size in sizes]
+    if sum(low) > count:
+        low = [0] * len(sizes)
+    if sum(high) < count:
+        high = list(sizes)
+    shares = [min(max(int(quota), a), b) for quota, a, b in zip(quotas, low, high, strict=True)]
+    while (missing := count - sum(shares)) != 0:
+        step = 1 if missing > 0 else -1
+        free = [i for i, share in enumerate(shares) if (share < high[i] if step > 0 else share > low[i])]
+        furthest = max(free, key=lambda i: step * (quotas[i] - shares[i]))
+        shares[furthest] += step
+    return shares
