@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
+from urllib.parse import quote
 
 from common.errors import UserError, did_you_mean
 from common.records.measurements import Measurement, read_measurements, write_measurements, write_text
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from common.encoders.sources import PretrainedEncoder
     from common.paper import Paper
     from common.progress import RunProgress
+    from common.records.claims import Decide
+    from common.records.facts import RunFacts
+    from common.records.predictions import Evidence
     from common.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +90,11 @@ class Replication:
     def experiments(self) -> Experiments:
         """Its experiments.py, imported."""
         return cast(Experiments, importlib.import_module(f"replications.{self.slug}.experiments"))
+
+    def deciders(self) -> Mapping[str, Decide]:
+        """What decides its claims, by claim: `DECIDERS` of its claims.py."""
+        module = importlib.import_module(f"replications.{self.slug}.claims")
+        return cast("Mapping[str, Decide]", module.DECIDERS)
 
     def sources_fingerprint(self) -> str:
         """SHA-256 over the code and facts that its numbers come from."""
@@ -148,6 +157,7 @@ class Run:
     say: Callable[[str], None]
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
+    _whole: dict[str, int] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """The task `name` with a part of train held back as `tune`, cut to the run's scale if the project knows it.
@@ -172,6 +182,7 @@ class Run:
                     f"{name}: {len(task.dev)} evaluation example is too few: expected at least {LEAST_DEV}, because "
                     "every score comes with an interval over the examples. Give more, or another task with TASKS="
                 )
+            self._whole[name] = len(task.train)
             task = task.hold_back(min(self.scale.tune_examples, len(task.train) // HELD_BACK))
             if not task.is_own:
                 task = task.at_most(self.scale.train_examples, self.scale.dev_examples)
@@ -185,6 +196,43 @@ class Run:
 
             self._encoders[name] = load_encoder(name)
         return self._encoders[name]
+
+    def keep(self, evidence: Evidence) -> None:
+        """Keep what every system answered on one task and seed, for the record; kept twice, the later one counts."""
+        from common.records.predictions import write_predictions
+
+        write_predictions(self._kept / f"{quote(evidence.task, safe='')}-{evidence.seed:03d}.npz", [evidence])
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """All that was kept, by task and seed."""
+        from common.records.predictions import read_predictions
+
+        return [evidence for path in sorted(self._kept.glob("*.npz")) for evidence in read_predictions(path)]
+
+    @property
+    def _kept(self) -> Path:
+        return self.scratch / "predictions"
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the run has to work with: the encoders and the tasks that were asked for so far."""
+        from common.records.facts import Backbone, RunFacts, TaskUse
+
+        backbones = [
+            Backbone(
+                name=source.backbone,
+                layers=source.encoder.num_layers,
+                width=source.encoder.hidden_size,
+                pretrained=not name.startswith("random:"),
+            )
+            for name, source in self._encoders.items()
+        ]
+        tasks = {
+            name: TaskUse(train=len(task.train) + len(task.tune), train_whole=self._whole[name], dev=len(task.dev))
+            for name, task in self._tasks.items()
+        }
+        return RunFacts(backbones=tuple(backbones), tasks=tasks)
 
     def seeds_of(self, task: str, first_seed_alone: Collection[str]) -> tuple[int, ...]:
         """The seeds to train `task` with: where the scale spares, the tasks listed, the costly ones, get the first."""

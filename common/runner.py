@@ -20,6 +20,7 @@ from common.environment import environment
 from common.errors import UserError
 from common.progress import RunProgress, duration
 from common.records.measurements import Measurement, read_claims, write_json, write_measurements
+from common.records.predictions import write_predictions
 from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
 from common.tasks.catalogue import check_source, find_facts
@@ -175,7 +176,7 @@ def reproduce(replication: Replication, request: Request, results: Path = RESULT
         folders.append(_carry_out(prepared_runs.pop(0), results / replication.slug))
         # A finished run lets go of its data and models: the next one may need all of the memory.
         gc.collect()
-    report_paper(replication.paper, results, tables)
+    report_paper(replication, results, tables)
     for folder in folders:
         print(f"\n{replication.slug}, run {folder.name}: {shown(folder)}")
         for line in verdict_lines(read_claims(folder / "claims.json")):
@@ -215,7 +216,9 @@ def write_run(folder: Path, run: Run, measurements: list[Measurement], seconds: 
         "tasks": sorted({m.task for m in measurements if m.task}),
         "seeds": list(run.seeds),
         "seconds": round(seconds),
+        "facts": run.facts.model_dump(include={"backbones", "tasks"}),
         **environment(),
     }
     write_measurements(folder / "measurements.jsonl", measurements)
+    write_predictions(folder / "predictions.npz", run.evidence)
     write_json(folder / "environment.json", about)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from common.claims import Array, Decision, Replicated
+from common.records.replicated import Array, Decision, Replicated
 from common.records.statistics import Interval, bootstrap_statistic, percentile_interval
 from common.tasks.vectorised import points_along as points_along
 

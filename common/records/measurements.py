@@ -18,9 +18,22 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from common.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: verdicts on three questions, predictions beside measurements."""
 
-Verdict = Literal["reproduced", "contradicted", "inconclusive", "not-run"]
+Verdict = Literal[
+    "holds",
+    "broken",
+    "reproduced",
+    "direction only",
+    "seen here",
+    "not seen here",
+    "contradicted",
+    "inconclusive",
+    "not run",
+]
+Answer = Literal["yes", "no", "unclear"]
+Quantifier = Literal["one", "all", "any", "mean"]
 
 
 class Measurement(BaseModel):
@@ -66,17 +79,49 @@ class Measurement(BaseModel):
     note: str = ""
 
 
+class CellResult(BaseModel):
+    """One task and setting of a claim: its effect with the 95 % interval, the examples and seeds behind it."""
+
+    name: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    seeds: int
+
+
 class ClaimResult(BaseModel):
-    """An entry of claims.json: what a paper claims, what we measured, and the verdict for the named run."""
+    """An entry of claims.json: what a paper claims, what the named run found, and the verdict.
+
+    Attributes:
+        id, statement, type, subject, over, op, published, no_effect, unit: as in paper.yaml.
+        measured, ci_low, ci_high: the effect; of the cell least (`all`) or most (`any`) on the claim's side.
+        seeds: how many training seeds stand behind it; None where no training is involved.
+        cells: every cell.
+        premise_met, premise_lacks: the first question, and what is missing.
+        direction, size: the second and the third.
+        verdict, run, note: the verdict for this run, and what a reader must know of it.
+    """
 
     schema_version: int = SCHEMA_VERSION
     id: str
     statement: str
-    kind: Literal["efficiency", "quality"]
+    type: Literal["by-construction", "empirical"]
+    subject: Literal["efficiency", "quality"]
+    over: Quantifier
+    op: str
     published: float | None
-    measured: float | None
-    ci_low: float | None
-    ci_high: float | None
+    no_effect: float | None
+    unit: str
+    measured: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    seeds: int | None = None
+    cells: list[CellResult] = []
+    premise_met: bool | None = None
+    premise_lacks: list[str] = []
+    direction: Answer | None = None
+    size: Answer | None = None
     verdict: Verdict
     run: str
     note: str = ""
@@ -141,6 +186,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     for number, line in enumerate(lines, 1):
         try:
             measurements.append(Measurement.model_validate_json(line))
+            check_schema(path, measurements[-1].schema_version)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
@@ -148,13 +194,30 @@ def read_measurements(path: Path) -> list[Measurement]:
     return measurements
 
 
-def read_claims(path: Path) -> list[ClaimResult]:
-    """Read a claims.json.
+def check_schema(path: Path, version: int) -> None:
+    """Refuse a record of a newer schema than this code knows; older ones are read.
 
     Raises:
-        UserError: the file is missing or not a list of claims.
+        UserError: the version is newer.
+    """
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: written by a newer version of this project (schema {version}, known up to {SCHEMA_VERSION}): "
+            "update the checkout"
+        )
+
+
+def read_claims(path: Path) -> list[ClaimResult]:
+    """Read a claims.json; one of an older schema was judged by other rules and counts as none.
+
+    Raises:
+        UserError: the file is missing, not a list of claims, or of a newer schema.
     """
     try:
-        return [ClaimResult.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError) as error:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        versions = [int(entry["schema_version"]) for entry in entries]
+        for version in versions:
+            check_schema(path, version)
+        return [ClaimResult.model_validate(e) for e in entries if e["schema_version"] == SCHEMA_VERSION]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"cannot read {path}: {error}") from error

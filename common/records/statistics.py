@@ -1,9 +1,7 @@
-"""Bootstrap intervals and the rule that turns an interval into a verdict.
+"""Bootstrap intervals of single measurements, over the examples or timed pairs behind them.
 
-Every number that decides something carries a 95 % interval. Observations that belong together (two systems on
-the same example, two arms of a timed pair) are resampled together, so that what they share cancels. Examples
-are shared by all training seeds, so the two-level bootstrap draws seeds and examples crosswise: it does not
-pretend that three seeds on 900 examples are 2 700 independent observations.
+Observations that belong together (two systems on the same example, two arms of a timed pair) are resampled together,
+so that what they share cancels. What decides a claim, over several seeds and tasks, is in `common.records.effects`.
 
 Statistics take their arrays first and a keyword `axis`, as NumPy's own functions do; thousands of resamples
 are then evaluated at once. SciPy and NumPy are imported where they are used: reading records needs neither.
@@ -14,15 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from common.records.measurements import Verdict
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
-
-Op = Literal[">=", ">", "<=", "<", "==", "note"]
 
 Statistic = Callable[..., Any]
 """`statistic(*arrays, axis=-1)`: reduces the given axis of each array, like `numpy.mean`."""
@@ -73,15 +67,13 @@ class Interval:
 def percentile_interval(value: float, replicates: ArrayLike, n: int) -> Interval:
     """Return the interval between the 2.5 % and 97.5 % quantiles of bootstrap replicates.
 
-    Replicates of independent quantities may be combined element by element before (their maximum over tasks,
-    say): the result is then a bootstrap of the combined quantity. A rank correlation near 1 is closer to 0 in nearly
-    every replicate: the interval is widened to hold the value itself.
+    Replicates of independent quantities may be combined element by element before.
     """
     import numpy as np
 
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(np.asarray(replicates, dtype=float), [tail, 100 - tail])
-    return Interval(float(value), min(float(low), float(value)), max(float(high), float(value)), n)
+    return Interval(float(value), float(low), float(high), n)
 
 
 def bootstrap_replicates(
@@ -229,37 +221,6 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     if _is_constant(a) or _is_constant(b):
         raise ValueError("the rank correlation is undefined: one side never varies")
     return float(spearmanr(a, b).statistic)
-
-
-def judge(interval: Interval, op: Op, target: float | None) -> Verdict:
-    """Compare an interval with what a paper claims.
-
-    `reproduced` when the whole interval lies on the claim's side of `target`, `contradicted` when it lies
-    wholly on the other, else `inconclusive`. For `==` the claim's side is the target itself: only a
-    zero-width interval there reproduces it, and any interval that leaves the target out contradicts it.
-    A `note` is never decided by a number: `not-run`.
-
-    Raises:
-        ValueError: `op` needs a target and there is none, or `op` is unknown.
-    """
-    if op == "note":
-        return "not-run"
-    if target is None:
-        raise ValueError(f"the comparison {op} needs a target")
-    low, high = interval.low, interval.high
-    sides = {
-        ">=": (low >= target, high < target),
-        ">": (low > target, high <= target),
-        "<=": (high <= target, low > target),
-        "<": (high < target, low >= target),
-        "==": (low == high == target, not low <= target <= high),
-    }
-    if op not in sides:
-        raise ValueError(f"unknown comparison {op!r}; one of {', '.join(sides)}, note")
-    holds, fails = sides[op]
-    if holds:
-        return "reproduced"
-    return "contradicted" if fails else "inconclusive"
 
 
 def _check_observations(columns: Sequence[NDArray[Any]], *, same_length: bool) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from common.paper import Figure, Paper
 from common.records.measurements import atomic_write
+from common.records.runs import RunRecord
 from common.reporting.drawing import draw
-from common.reporting.runs import RunRecord
 from common.reporting.series import Series, measured_series, published_series
 
 DOTS_PER_INCH = 150

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from common.paper import UNVERIFIED, Column, Table
 from common.records.measurements import Measurement
-from common.reporting.runs import RunRecord
+from common.records.runs import RunRecord
 
 MAX_COLUMNS = 12
 """Columns of numbers that a page takes."""

@@ -15,9 +15,9 @@ from typing import get_args
 from common.errors import UserError
 from common.paper import Claim, Paper
 from common.records.measurements import ClaimResult, Verdict, write_text
+from common.records.runs import RunRecord, find_runs
 from common.reporting.grid import build_panels
 from common.reporting.markup import MISSING
-from common.reporting.runs import RunRecord, find_runs
 from common.reporting.tables import escape, markdown_table
 
 LEGEND = """A verdict compares the 95 % interval of our measurement with the claim: **reproduced** when all of it
@@ -163,7 +163,7 @@ def result_text(result: ClaimResult) -> str:
 def _verdict_text(claim_id: str, run: RunRecord) -> str:
     result = next((r for r in run.claims if r.id == claim_id), None)
     if result is None or result.measured is None:
-        return "not-run"
+        return "not run"
     emphasis = "**" if result.verdict in ("reproduced", "contradicted") else ""
     return f"{emphasis}{result.verdict}{emphasis} {result_text(result)}"
 

@@ -10,13 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.paper import Paper
 from common.records.measurements import ClaimResult, write_json
+from common.records.runs import RunRecord, find_runs
 from common.reporting.figures import write_figures
 from common.reporting.overview import PaperRuns, facts_markdown, result_text, summary_markdown, update_block
-from common.reporting.runs import RunRecord, find_runs
 from common.reporting.tables import write_tables
-from common.reporting.verdicts import decide_claims, quality_counts
 
 if TYPE_CHECKING:
     from common.replication import Replication
@@ -40,7 +38,7 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
     written, entries = [], []
     for replication in replications:
         paper = replication.paper
-        written += report_paper(paper, results, tables)
+        written += report_paper(replication, results, tables)
         entries.append(PaperRuns(paper, tuple(comparable(find_runs(results, paper.slug)))))
         own = replication.folder / "README.md"
         update_block(own, "facts", facts_markdown(entries[-1]))
@@ -49,24 +47,34 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
     return [*written, readme]
 
 
-def report_paper(paper: Paper, results: Path, tables: Path) -> list[Path]:
+def report_paper(replication: Replication, results: Path, tables: Path) -> list[Path]:
     """Regenerate one paper's verdicts and figures (beside its records) and its tables.
 
     Returns and raises as `report`.
     """
-    runs = find_runs(results, paper.slug)
+    paper, runs = replication.paper, find_runs(results, replication.slug)
     written = []
     for run in runs:
         folder = results / paper.slug / run.name
-        claims = folder / "claims.json"
-        write_json(claims, [c.model_dump() for c in decide_claims(paper, run.measurements, run.name)])
-        written += [claims, *write_figures(paper, run, folder / "figures")]
+        written += [write_verdicts(replication, run), *write_figures(paper, run, folder / "figures")]
+    runs = find_runs(results, replication.slug)
     return written + write_tables(paper, comparable(runs), tables / paper.slug)
+
+
+def write_verdicts(replication: Replication, run: RunRecord) -> Path:
+    """Judge every claim of the paper by a run's record, and write claims.json beside it."""
+    from common.records.verdicts import decide_claims
+
+    assert run.folder is not None, "a record that was read has a folder"
+    path = run.folder / "claims.json"
+    results = decide_claims(replication.paper, run, replication.deciders())
+    write_json(path, [result.model_dump() for result in results])
+    return path
 
 
 def comparable(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Return the runs whose numbers mean something beside others: all but those of untrained encoders."""
-    return [run for run in runs if all(quality_counts(m.scale) for m in run.measurements)]
+    return [run for run in runs if run.quality_counts]
 
 
 def verdict_lines(claims: Iterable[ClaimResult]) -> list[str]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from common.paper import Column, Paper, Table
 from common.records.measurements import write_text
+from common.records.runs import RunRecord
 from common.reporting.grid import Panel, build_panels
 from common.reporting.latex import document, latex_table
 from common.reporting.markup import entry_text, header_text, notes_below
-from common.reporting.runs import RunRecord
 
 
 def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path) -> list[Path]:

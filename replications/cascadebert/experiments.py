@@ -23,7 +23,6 @@ from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
-from replications.cascadebert.claims import claim_measurements
 from replications.cascadebert.difficulty import inversion_score, log_odds
 from replications.cascadebert.findings import (
     CASCADE,
@@ -47,7 +46,7 @@ from replications.cascadebert.trial import Trial, complete_encoders
 
 
 def trained_steps(run: Run) -> list[Step]:
-    """Make the small encoders, train and measure every task and seed, then average and decide the claims."""
+    """Make the small encoders, train and measure every task and seed, then average."""
     complete = complete_encoders(run)
     steps: list[Step] = []
     if not complete.published:
@@ -61,10 +60,7 @@ def trained_steps(run: Run) -> list[Step]:
             all_findings.append(Findings(trial))
             steps.extend(_steps_of(trial, all_findings[-1]))
 
-    def conclude() -> list[Measurement]:
-        return [*macro(all_findings), *claim_measurements(run, all_findings)]
-
-    return [*steps, Step("averages and claims", 4.0 * len(all_findings), conclude)]
+    return [*steps, Step("averages", 4.0 * len(all_findings), lambda: list(macro(all_findings)))]
 
 
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:

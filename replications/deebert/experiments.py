@@ -18,7 +18,6 @@ from common.records.statistics import Interval, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.paired import CONTROL
-from replications.deebert.claims import claim_measurements
 from replications.deebert.findings import SWEEP, Findings, sweep_arm
 from replications.deebert.shapes import shape_steps as shape_steps
 from replications.deebert.trial import Trial
@@ -38,15 +37,13 @@ FIGURE_6 = (0.01, 0.05, 0.4)
 
 
 def trained_steps(run: Run) -> list[Step]:
-    """Train and measure every task and seed, then decide the claims."""
+    """Train and measure every task and seed."""
     steps: list[Step] = []
-    all_findings: list[Findings] = []
     for task in run.task_names or TASKS[run.data]:
         for seed in run.seeds:
             trial = Trial(run, task, seed)
-            all_findings.append(Findings(trial))
-            steps.extend(_steps_of(trial, all_findings[-1]))
-    return [*steps, Step("claims", 5.0, lambda: claim_measurements(run, all_findings))]
+            steps.extend(_steps_of(trial, Findings(trial)))
+    return steps
 
 
 def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:

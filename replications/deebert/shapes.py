@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from common.claims import Array, Decision, Replicated
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.imposed import (
@@ -29,6 +28,7 @@ from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import early_exit_arm, run_early_exit
 from common.encoders.shapes import find_shape
 from common.records.measurements import Measurement
+from common.records.replicated import Array, Decision, Replicated
 from common.records.statistics import Interval, percentile_interval
 from common.replication import Run, Step
 from common.rows import ShapeRows
@@ -37,7 +37,6 @@ from common.timing.memory import peak_memory
 from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
 from common.training.classifier import EncoderClassifier
-from replications.deebert.claims import saved_share
 from replications.deebert.method import DeeBERT, OffRamps
 
 BACKBONES = ("bert-base", "bert-large", "roberta-base", "roberta-large")
@@ -222,3 +221,8 @@ def spread_exits(run: Run) -> list[Measurement]:
         measurements += spread.rows("DeeBERT", "bert-base")
         run.progress(size, 33)
     return measurements
+
+
+def saved_share(seconds: Array, baseline: Array, axis: int = -1) -> Array:
+    """1 - T / T_baseline over a pass."""
+    return np.asarray(1 - seconds.sum(axis=axis) / baseline.sum(axis=axis))

@@ -36,7 +36,6 @@ from common.timing.flops import EncoderShape
 from common.timing.paired import CONTROL, PairedTimings
 from common.timing.parameters import classifier_parameters
 from common.training.classifier import EncoderClassifier
-from replications.fastbert.claims import classifier_share
 from replications.fastbert.flops import PrintedCount, head_flops, head_parameters, leaving_flops, plain_flops
 from replications.fastbert.method import ExitClassifier, FastBERT, Teacher, UncertaintyAtMost, fresh_students
 
@@ -72,9 +71,8 @@ _row = ShapeRows("FastBERT")
 
 
 def closed_forms(run: Run) -> list[Measurement]:
-    """Table 1, the Speedup of every exit layer, what the classifiers add, and the claim that rests on it."""
-    claim = classifier_share().measurement("fastbert-flops-classifier-share", "fraction", run)
-    return [*table1(), *exit_speedups(), *sizes(), claim]
+    """Table 1, the Speedup of every exit layer, and what the classifiers add."""
+    return [*table1(), *exit_speedups(), *sizes()]
 
 
 def table1() -> list[Measurement]:

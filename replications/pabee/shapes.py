@@ -13,7 +13,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from common.claims import Decision
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
@@ -31,6 +30,7 @@ from common.early_exit.imposed import (
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.records.measurements import Measurement
+from common.records.replicated import Decision
 from common.records.statistics import Interval
 from common.replication import Run, Step
 from common.rows import ShapeRows

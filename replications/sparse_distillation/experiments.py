@@ -16,7 +16,6 @@ import numpy as np
 from common.records.measurements import Measurement
 from common.replication import Run, Step
 from common.rows import Rows
-from replications.sparse_distillation.claims import claim_measurements
 from replications.sparse_distillation.clock import speeds, tokenisation_times
 from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, score
 from replications.sparse_distillation.lesson import Lesson
@@ -47,7 +46,7 @@ KEPT = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def trained_steps(run: Run) -> list[Step]:
-    """Teach every task, train and measure every student, then decide the claims."""
+    """Teach every task, train and measure every student."""
     steps: list[Step] = []
     found: list[Findings] = []
     for task in run.task_names or TASKS[run.data]:
@@ -57,7 +56,7 @@ def trained_steps(run: Run) -> list[Step]:
             found.append(Findings(Trial(lesson, seed)))
             steps.extend(_trial_steps(found[-1]))
     steps.extend(transfer_steps(found))
-    return [*steps, Step("claims", 5.0, lambda: claim_measurements(run, found))]
+    return steps
 
 
 def _lesson_steps(lesson: Lesson) -> Iterator[Step]:

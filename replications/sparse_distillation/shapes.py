@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.claims import Decision
 from common.records.measurements import Measurement
+from common.records.replicated import Decision
 from common.records.statistics import Interval
 from common.replication import Run, Step
 from replications.sparse_distillation.shapes_memory import check_memory, footprint_rows

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.claims import Decision
 from common.records.measurements import Measurement
+from common.records.replicated import Decision
 from common.records.statistics import Interval
 from common.replication import Run
 from common.timing.interleave import Schedule, Stopwatch, device_synchroniser, nothing, time_interleaved

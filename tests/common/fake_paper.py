@@ -35,10 +35,12 @@ PAPER = {
         {
             "id": "fake-claim",
             "statement": "S",
-            "kind": "efficiency",
+            "type": "empirical",
+            "subject": "efficiency",
             "metric": "m",
             "op": ">=",
             "value": 0.5,
+            "no_effect": 0.0,
             "unit": "fraction",
             "scope": "all",
             "provenance": "fulltext",
@@ -51,7 +53,9 @@ EXPERIMENTS = '''
 import json
 import time
 from pathlib import Path
+import numpy as np
 from common.records.measurements import Measurement
+from common.records.predictions import Evidence
 from common.replication import Step
 
 HERE = Path(__file__).parent
@@ -76,14 +80,28 @@ def measure(run, name):
         (HERE / "hanging").touch()
         time.sleep(600)
     values = json.loads((HERE / "values.json").read_text())
+    if name == "third":
+        run.keep(Evidence("t", 0, "accuracy", 2, 6, {"kept": np.full(10, 0.9)}))
     calls = len((HERE / "calls.log").read_text().split())
     common = {"experiment": "table1", "system": name}
     return [
         Measurement(metric="layers", value=values[name], unit="count", n=calls, **common),
         Measurement(metric="time", value=time.time(), unit="ms", timed=True, **common),
-        Measurement(experiment="claims", system="fake-claim", metric="statistic", value=0.9, unit="fraction",
-                    ci_low=0.8, ci_high=1.0, timed=True),
-    ][: 3 if name == "third" else 2]
+    ]
+'''
+
+CLAIMS = '''
+"""The one claim, decided from what the steps kept."""
+from common.records.claims import Cell, Decision
+from common.records.effects import effect_of
+
+def decide(record):
+    if not record.evidence:
+        return None
+    kept = [(e["kept"],) for e in record.evidence]
+    return Decision((Cell("all", effect_of("t", kept, lambda a, axis=-1: a.mean(axis=axis)), "t"),), note="kept")
+
+DECIDERS = {"fake-claim": decide}
 '''
 
 MAIN = """
@@ -163,7 +181,7 @@ class FakePaper:
 
 def install(paper: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the modules of the command line see `paper` and its folders in place of the project's."""
-    for name in (f"replications.{SLUG}", f"replications.{SLUG}.experiments"):
+    for name in (f"replications.{SLUG}", f"replications.{SLUG}.experiments", f"replications.{SLUG}.claims"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(replications, "__path__", [str(paper.root / "replications")])
     for module in (replication, regress):

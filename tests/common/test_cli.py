@@ -135,7 +135,7 @@ def test_a_malformed_record_is_named_by_file_and_line(
     path = fake.run_folder() / "measurements.jsonl"
     path.write_text(path.read_text() + '{"experiment": "table1"}\n')
     for command in ("list", "regress"):
-        assert f"{path}:8: system: Field required" in refused(command)
+        assert f"{path}:7: system: Field required" in refused(command)
 
 
 # -- Data: DeeBERT's own experiments, which read it for their estimates -----------------------------------------------

@@ -46,8 +46,9 @@ PAPER: dict[str, Any] = {
     ],
     "claims": [
         {
-            "id": "c1", "statement": "S", "kind": "quality", "metric": "m", "op": ">=", "value": 0.5, "scope": "all",
-            "provenance": "fulltext",
+            "id": "c1", "statement": "S", "type": "empirical", "subject": "quality", "metric": "m", "op": ">=",
+            "value": 0.5,
+            "scope": "all", "provenance": "fulltext",
         }
     ],
     "deviations": [{"id": 1, "what": "w", "why": "y"}],

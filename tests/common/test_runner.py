@@ -71,7 +71,12 @@ def test_a_run_leaves_records_verdicts_and_no_journal(fake: FakePaper, capsys: p
     assert layers == {"first": 1, "second": 2, "third": 3}
     assert {(m.scale, m.data) for m in measured} == {("smoke", "builtin")}
     (claim,) = read_claims(folder / "claims.json")
-    assert (claim.id, claim.verdict, claim.measured, claim.run) == ("fake-claim", "reproduced", 0.9, "smoke-builtin")
+    assert (claim.id, claim.verdict, claim.measured, claim.run) == (
+        "fake-claim",
+        "reproduced",
+        pytest.approx(0.9),
+        "smoke-builtin",
+    )
     about = json.loads((folder / "environment.json").read_text())
     assert (about["run"], about["seeds"], about["scale"]) == ("smoke-builtin", [0], "smoke")
     assert fake.journals() == []
@@ -288,14 +293,14 @@ def test_deebert_from_the_command_line_to_its_record(
         second = capsys.readouterr()
     folder = results / "deebert" / "smoke-builtin"
     measured = read_measurements(folder / "measurements.jsonl")
-    assert {m.experiment for m in measured} >= {"table1", "figure2", "figure3", "figure4", "figure6", "claims"}
+    assert {m.experiment for m in measured} >= {"table1", "figure2", "figure3", "figure4", "figure6"}
     assert {(m.scale, m.data, m.task) for m in measured if m.task} == {("smoke", "builtin", "sentiment")}
     assert [m for m in again if not m.timed] == [m for m in measured if not m.timed]
     assert [m.value for m in again if m.timed] != [m.value for m in measured if m.timed]
     assert "training classifier/" in first.err and "training" not in second.err
     claims = read_claims(folder / "claims.json")
     assert {c.run for c in claims} == {"smoke-builtin"}
-    assert {c.verdict for c in claims if c.kind == "quality"} == {"not-run"}, "smoke decides nothing about quality"
+    assert {c.verdict for c in claims if c.subject == "quality"} == {"not run"}, "smoke decides nothing about quality"
     about = json.loads((folder / "environment.json").read_text())
     assert about["tasks"] == ["sentiment"] and set(environment.environment()) <= set(about)
     assert (tmp_path / "tables" / "deebert" / "table1.tex").stat().st_size > 0

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.claims import Decision
 from common.early_exit.scoring import (
     decide_on_learned,
     delta_interval,
@@ -16,6 +15,7 @@ from common.early_exit.scoring import (
     score_interval,
     surely_above,
 )
+from common.records.replicated import Decision
 from common.records.statistics import Interval
 from common.tasks.metrics import score
 

@@ -71,7 +71,12 @@ def test_claims_survive_writing(tmp_path: Path) -> None:
     claim = ClaimResult(
         id="c",
         statement="s",
-        kind="quality",
+        type="empirical",
+        subject="quality",
+        over="one",
+        op=">=",
+        no_effect=0.0,
+        unit="points",
         published=0.4,
         measured=0.5,
         ci_low=0.45,

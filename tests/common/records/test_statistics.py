@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm
 
 from common.records.statistics import (
     Interval,
-    Op,
     bootstrap_mean,
     bootstrap_over_seeds_and_examples,
     bootstrap_replicates,
     bootstrap_statistic,
-    judge,
     percentile_interval,
     spearman,
 )
@@ -130,20 +128,6 @@ def test_seeds_and_examples_cover_the_truth() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_an_interval_holds_its_value_where_every_replicate_is_biased() -> None:
-    x = np.arange(8.0)
-
-    def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-        return float(spearmanr(a, b).statistic)
-
-    generator = np.random.default_rng(0)
-    noisy = np.abs(x[None] + generator.normal(0, 2, (200, 8)))
-    replicates = [rank_correlation(x, row) for row in noisy]
-    interval = percentile_interval(1.0, replicates, 8)
-    assert interval.low < interval.high == 1.0 > np.percentile(replicates, 97.5)
-    assert percentile_interval(0.5, [0.2, 0.4, 0.6, 0.8], 4).low < 0.5 < percentile_interval(0.5, [0.2, 0.8], 4).high
-
-
 def test_equal_seeds_of_constant_hits_have_no_width() -> None:
     interval = bootstrap_over_seeds_and_examples([[np.ones(10)], [np.ones(10)]], np.mean, resamples=100)
     assert interval == Interval(1.0, 1.0, 1.0, 10)
@@ -171,46 +155,3 @@ def test_spearman_of_a_rising_curve_is_one_and_of_a_flat_one_undefined() -> None
     assert spearman([0, 1, 2, 3], [5.0, 6.0, 6.5, 100.0]) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="never varies"):
         spearman([0, 1, 2], [4.0, 4.0, 4.0])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "op", "expected"),
-    [
-        (1.0, 2.0, ">=", "reproduced"),
-        (1.0, 2.0, ">", "inconclusive"),
-        (1.1, 2.0, ">", "reproduced"),
-        (0.5, 1.0, ">=", "inconclusive"),
-        (0.5, 1.0, ">", "contradicted"),
-        (0.5, 0.9, ">=", "contradicted"),
-        (0.5, 1.0, "<=", "reproduced"),
-        (0.5, 1.0, "<", "inconclusive"),
-        (0.5, 0.9, "<", "reproduced"),
-        (1.0, 2.0, "<=", "inconclusive"),
-        (1.0, 2.0, "<", "contradicted"),
-        (1.1, 2.0, "<=", "contradicted"),
-        (1.0, 1.0, "==", "reproduced"),
-        (0.9, 1.0, "==", "inconclusive"),
-        (1.1, 1.2, "==", "contradicted"),
-        (1.1, 1.2, "note", "not-run"),
-    ],
-)
-def test_verdicts_at_the_target_one(low: float, high: float, op: Op, expected: str) -> None:
-    assert judge(Interval(low, low, high, 10), op, 1.0) == expected
-
-
-@given(
-    ends=st.tuples(st.floats(-10, 10), st.floats(-10, 10)).map(sorted),
-    target=st.floats(-10, 10),
-    ops=st.sampled_from([(">=", "<"), (">", "<=")]),
-)
-def test_a_claim_and_its_negation_get_opposite_verdicts(ends: list[float], target: float, ops: tuple[Op, Op]) -> None:
-    opposite = {"reproduced": "contradicted", "contradicted": "reproduced", "inconclusive": "inconclusive"}
-    interval = Interval(ends[0], *ends, n=5)
-    assert judge(interval, ops[1], target) == opposite[judge(interval, ops[0], target)]
-
-
-def test_a_claim_without_a_target_or_with_an_unknown_comparison_is_an_error() -> None:
-    with pytest.raises(ValueError, match="target"):
-        judge(Interval.exact(1.0), ">=", None)
-    with pytest.raises(ValueError, match="unknown comparison"):
-        judge(Interval.exact(1.0), "~", 1.0)

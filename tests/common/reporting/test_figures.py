@@ -9,9 +9,9 @@ import pytest
 from common.errors import UserError
 from common.paper import Paper
 from common.records.measurements import Measurement
+from common.records.runs import RunRecord
 from common.reporting.drawing import draw
 from common.reporting.figures import caption_line, figure_series, write_figures
-from common.reporting.runs import RunRecord
 from common.reporting.series import Point, measured_series
 
 Measure = Callable[..., Measurement]

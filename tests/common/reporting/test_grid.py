@@ -8,8 +8,8 @@ import pytest
 from common.errors import UserError
 from common.paper import Paper
 from common.records.measurements import Measurement
+from common.records.runs import RunRecord
 from common.reporting.grid import MAX_COLUMNS, Entry, Panel, build_panels
-from common.reporting.runs import RunRecord
 
 Measure = Callable[..., Measurement]
 

@@ -6,15 +6,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from common.errors import UserError
 from common.paper import Paper
+from common.records.claims import Cell, Decision
+from common.records.effects import Component, Effect
 from common.records.measurements import Measurement, write_measurements
+from common.records.runs import find_runs
 from common.reporting.overview import PaperRuns, markers, overview, summary_markdown, update_block
 from common.reporting.report import report, verdict_lines
-from common.reporting.runs import find_runs
 
 Measure = Callable[..., Measurement]
 BEGIN, END = markers("summary")
@@ -24,12 +27,18 @@ FACTS = "\n".join(markers("facts"))
 @pytest.fixture
 def results(tmp_path: Path, measure: Measure) -> Path:
     folder = tmp_path / "results"
-    claim = measure("m", 0.41, experiment="claims", system="saves", ci_low=0.4, ci_high=0.43)
-    files = [measure("score", 88.0, seed=0), measure("saving", 0.4, seed=0), claim]
+    files = [measure("score", 88.0, seed=0), measure("saving", 0.4, seed=0)]
     write_measurements(folder / "a-paper" / "mini-files" / "measurements.jsonl", files)
     smoke = [m.model_copy(update={"scale": "smoke", "value": 12.3}) for m in files[:2]]
     write_measurements(folder / "a-paper" / "smoke-builtin" / "measurements.jsonl", smoke)
     return folder
+
+
+def replication_of(paper: Paper, tmp_path: Path) -> Any:
+    """What the report needs of a replication; the claim `saves` is decided, 0.41 with an error of 0.01."""
+    saved = Decision((Cell("sst-2", Effect(0.41, (Component(1e-4, 1e-4, 1e9),), 100, 1), "sst-2"),))
+    folder = tmp_path / "replications" / "a-paper"
+    return SimpleNamespace(paper=paper, folder=folder, slug=paper.slug, deciders=lambda: {"saves": lambda _: saved})
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ def reported(paper: Paper, results: Path, tmp_path: Path) -> list[Path]:
     folder = tmp_path / "replications" / "a-paper"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text(f"# A paper\n\n{FACTS}\n")
-    return report([SimpleNamespace(paper=paper, folder=folder)], results, tmp_path / "tables", readme)
+    return report([replication_of(paper, tmp_path)], results, tmp_path / "tables", readme)
 
 
 def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[Path], tmp_path: Path) -> None:
@@ -59,8 +68,8 @@ def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[
     claims = json.loads((tmp_path / "results/a-paper/mini-files/claims.json").read_text())
     assert [(claim["id"], claim["verdict"]) for claim in claims] == [
         ("saves", "reproduced"),
-        ("keeps", "not-run"),
-        ("looks", "not-run"),
+        ("keeps", "not run"),
+        ("looks", "not run"),
     ]
 
 
@@ -74,8 +83,7 @@ def test_untrained_runs_stay_out_of_tables_and_summary(reported: list[Path], tmp
 
 def test_reporting_twice_changes_nothing(reported: list[Path], paper: Paper, results: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in reported}
-    folder = tmp_path / "replications" / "a-paper"
-    again = report([SimpleNamespace(paper=paper, folder=folder)], results, tmp_path / "tables", tmp_path / "README.md")
+    again = report([replication_of(paper, tmp_path)], results, tmp_path / "tables", tmp_path / "README.md")
     assert {path: path.read_bytes() for path in again} == before
 
 
@@ -85,8 +93,8 @@ def test_the_summary_names_verdict_interval_and_run(reported: list[Path], tmp_pa
     assert readme.endswith(f"{END}\n\ntail\n")
     assert "old" not in readme.split()
     assert "| claim | published | mini-files |" in readme
-    assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.4, 0.43] |" in readme
-    assert "| statement of looks (`looks`) | \N{EM DASH} | not-run |" in readme
+    assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.39, 0.43] |" in readme
+    assert "| statement of looks (`looks`) | \N{EM DASH} | not run |" in readme
     assert "<summary>Table 1: published and measured</summary>" in readme
 
 
@@ -101,8 +109,8 @@ def test_a_papers_own_readme_gets_its_deviations_and_claims(reported: list[Path]
 def test_verdicts_read_as_lines(reported: list[Path], results: Path) -> None:
     claims = find_runs(results, "a-paper")[0].claims
     assert verdict_lines(claims)[:2] == [
-        "reproduced    saves: 0.41 [0.4, 0.43]",
-        "not-run       keeps: \N{EM DASH} (no measurement in this run)",
+        "reproduced    saves: 0.41 [0.39, 0.43]",
+        "not run       keeps: \N{EM DASH} (this run does not measure it)",
     ]
 
 
@@ -110,7 +118,7 @@ def test_the_overview_lists_what_is_there_and_what_is_not(reported: list[Path], 
     text = overview([paper, paper.model_copy(update={"slug": "b-paper", "name": "Other"})], results)
     assert "measured: table1, figure1" in text
     assert "not yet: figure2" in text
-    assert "mini-files: 1 reproduced, 2 not-run" in text
+    assert "mini-files: 1 reproduced, 2 not run" in text
     assert "not run yet: make reproduce PAPER=b-paper" in text
     assert max(map(len, text.splitlines())) <= 110
 

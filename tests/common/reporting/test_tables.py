@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from common.paper import Column, Paper
 from common.records.measurements import Measurement
+from common.records.runs import RunRecord
 from common.reporting.grid import Entry
 from common.reporting.latex import SPECIAL, escape
 from common.reporting.markup import entry_text
-from common.reporting.runs import RunRecord
 from common.reporting.tables import write_tables
 
 Measure = Callable[..., Measurement]

@@ -8,7 +8,7 @@ import yaml
 
 from common.paper import Paper, load_paper
 from common.records.measurements import Measurement
-from common.reporting.verdicts import decide_claims
+from common.records.verdicts import decide_claims
 from replications.cascadebert.claims import CLAIMS
 from replications.cascadebert.findings import AS_FAST
 from replications.cascadebert.method import closed_form

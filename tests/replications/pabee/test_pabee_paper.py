@@ -8,7 +8,7 @@ import yaml
 
 from common.paper import Paper, Published, load_paper
 from common.records.measurements import Measurement
-from common.reporting.verdicts import decide_claims
+from common.records.verdicts import decide_claims
 
 FOLDER = Path(__file__).parents[3] / "replications" / "pabee"
 TASKS = ["CoLA", "MNLI", "MRPC", "QNLI", "QQP", "RTE", "SST-2", "STS-B"]

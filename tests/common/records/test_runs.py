@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import UserError
 from common.records.measurements import Measurement, write_json, write_measurements
-from common.reporting.runs import RunRecord, find_runs, read_run
+from common.records.runs import RunRecord, find_runs, read_run
 
 Measure = Callable[..., Measurement]
 

@@ -1,4 +1,4 @@
-"""What a paper's claims are decided with: a statistic, its bootstrap replicates, and the record that it becomes."""
+"""The old form of a claim's number, until every paper decides from stored predictions."""
 
 from __future__ import annotations
 

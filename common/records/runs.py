@@ -1,18 +1,27 @@
 """Finds what has been run: the record files of each run of a paper.
 
-A run is a folder `results/<paper>/<run>/` with a `measurements.jsonl`; its verdicts and the description of the
-machine lie beside it and may be missing.
+A run is a folder `results/<paper>/<run>/` with a `measurements.jsonl`; its predictions, its verdicts and the
+description of the machine lie beside it and may be missing. `<run>@local` is a user's own result and no record.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.records.facts import RunFacts, run_facts
 from common.records.measurements import ClaimResult, Measurement, read_claims, read_measurements
+from common.scales import SCALES
+
+if TYPE_CHECKING:
+    from common.records.predictions import Evidence
+
+LOCAL = "@local"
+"""Ends the name of a folder with a user's own results."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +33,37 @@ class RunRecord:
         measurements: in the order of the file.
         claims: verdicts; empty where none were written yet.
         environment: machine, versions and commit; empty where it was not written.
+        folder: where the files are; None for a record that was never written.
     """
 
     name: str
     measurements: tuple[Measurement, ...]
     claims: tuple[ClaimResult, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @cached_property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What every system answered, example by example; empty where no predictions were stored.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        from common.records.predictions import read_predictions
+
+        path = self.folder / "predictions.npz" if self.folder else None
+        return tuple(read_predictions(path)) if path and path.exists() else ()
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """What the run had to work with."""
+        return run_facts(self.environment)
+
+    @property
+    def quality_counts(self) -> bool:
+        """Whether trained quality means anything at the run's scale; at one that is not ours it does."""
+        scales = {m.scale for m in self.measurements}
+        return all(scale not in SCALES or SCALES[scale].quality_verdicts for scale in scales)
 
     @property
     def commit(self) -> str:
@@ -49,13 +83,13 @@ class RunRecord:
 
 
 def find_runs(results_dir: Path, paper_slug: str) -> list[RunRecord]:
-    """Return the runs recorded for a paper, by name; none where nothing has been run.
+    """Return the runs recorded for a paper, by name, without users' own; none where nothing has been run.
 
     Raises:
         UserError: a record file is malformed.
     """
     files = sorted((results_dir / paper_slug).glob("*/measurements.jsonl"))
-    return [read_run(file.parent) for file in files]
+    return [read_run(file.parent) for file in files if not file.parent.name.endswith(LOCAL)]
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -71,6 +105,7 @@ def read_run(folder: Path) -> RunRecord:
         measurements=tuple(read_measurements(folder / "measurements.jsonl")),
         claims=tuple(read_claims(claims)) if claims.exists() else (),
         environment=_read_environment(environment) if environment.exists() else {},
+        folder=folder,
     )
 
 

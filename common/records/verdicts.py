@@ -1,0 +1,217 @@
+"""From what a run found on a claim to the verdict that a careful researcher would sign.
+
+By construction: `holds` or `broken`. Empirical, three questions:
+
+    premise   does the run meet what the claim presupposes (`common.records.facts`)?
+    direction is the effect on the claim's side of no effect?
+    size      is it at least what was printed?
+
+A claim over cells states its quantifier. *All*: shown when each cell is, refuted when a cell is after Holm's
+correction. *Any*: the mirror image. *Mean*: of independent cells. No minimum or maximum is ever tested as if it were
+one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from common.errors import UserError
+from common.paper import Claim, Paper
+from common.records.claims import SURE, Cell, Check, Decide, Decision
+from common.records.effects import Effect, holm, mean_effect
+from common.records.measurements import CellResult, ClaimResult, Verdict
+from common.records.runs import RunRecord
+
+Answer = Literal["yes", "no", "unclear"]
+
+QUIET = 0.5
+"""Cores that others may keep busy while something is timed."""
+
+CONTROL_MAY_BE_OFF = 0.03
+"""How far the A/A control may lie from 1."""
+
+CONTROL = "A/A control"
+
+ABOVE = (">=", ">")
+
+
+def decide_claims(paper: Paper, record: RunRecord, deciders: Mapping[str, Decide]) -> list[ClaimResult]:
+    """One verdict for each claim of the paper, in the paper's order.
+
+    Args:
+        paper: its claims.
+        record: the run that is judged.
+        deciders: the paper's functions by claim.
+
+    Raises:
+        UserError: a function decides a claim that the paper does not have.
+    """
+    unknown = set(deciders) - {claim.id for claim in paper.claims}
+    if unknown:
+        raise UserError(f"{paper.slug}: claims.py decides {min(unknown)!r}, which is no claim in paper.yaml")
+    return [_result(claim, record, deciders.get(claim.id)) for claim in paper.claims]
+
+
+def _result(claim: Claim, record: RunRecord, decide: Decide | None) -> ClaimResult:
+    if claim.op == "note":
+        return _not_run(claim, record, "for a reader to judge")
+    if claim.subject == "quality" and claim.type == "empirical" and not record.quality_counts:
+        return _not_run(claim, record, "nothing that a verdict on quality could rest on is trained at this scale")
+    decision = decide(record) if decide is not None else None
+    if decision is None:
+        return _not_run(claim, record, claim.not_run or "this run does not measure it")
+    if isinstance(decision, Check):
+        return _checked(claim, record, decision)
+    return _judged(claim, record, decision)
+
+
+def _not_run(claim: Claim, record: RunRecord, why: str) -> ClaimResult:
+    return _filled(claim, record, verdict="not run", note=why)
+
+
+def _checked(claim: Claim, record: RunRecord, check: Check) -> ClaimResult:
+    if claim.type != "by-construction":
+        raise UserError(f"claim {claim.id}: only what holds by construction can be checked; it is {claim.type}")
+    verdict: Verdict = "holds" if check.holds else "broken"
+    return _filled(claim, record, verdict=verdict, measured=check.value, note=check.note)
+
+
+def _judged(claim: Claim, record: RunRecord, decision: Decision) -> ClaimResult:
+    assert claim.value is not None, "paper.yaml gives every claim but a note a value"
+    if claim.type == "by-construction":
+        holds = all(compare(cell.effect.value, claim.op, claim.value) for cell in decision.cells)
+        verdict: Verdict = "holds" if holds else "broken"
+        return _filled(claim, record, verdict=verdict, **_shown(claim, decision), note=_note(decision))
+    size = ask(claim, decision, claim.value)
+    # A claim with no neutral value is a bound: its direction is the bound itself.
+    direction = size if claim.no_effect is None else ask(claim, decision, claim.no_effect)
+    shapes = {m.backbone for m in record.measurements if m.backbone}
+    unmet = claim.premise.unmet(record.facts, decision.tasks, decision.seeds, shapes)
+    noise = noise_of(record) if decision.timed else None
+    verdict = "inconclusive" if noise else word(not unmet, direction, size)
+    return _filled(
+        claim,
+        record,
+        verdict=verdict,
+        premise_met=not unmet,
+        premise_lacks=unmet,
+        direction=direction,
+        size=size,
+        **_shown(claim, decision),
+        note="; ".join(filter(None, (noise, _note(decision)))),
+    )
+
+
+def word(premise_met: bool, direction: Answer, size: Answer) -> Verdict:
+    """The verdict for three answers."""
+    if direction == "unclear":
+        return "inconclusive"
+    if not premise_met:
+        return "seen here" if direction == "yes" else "not seen here"
+    if direction == "no":
+        return "contradicted"
+    return "reproduced" if size == "yes" else "direction only"
+
+
+def ask(claim: Claim, decision: Decision, target: float) -> Answer:
+    """Whether the cells lie on the claim's side of `target`, by the claim's quantifier."""
+    effects = [cell.effect for cell in decision.cells]
+    if claim.over in ("mean", "one"):
+        if claim.over == "one" and len(effects) > 1:
+            raise UserError(f"claim {claim.id} is of one cell, but {len(effects)} were measured; say how they combine")
+        effects = [mean_effect(effects)]
+    for_it = [_p(effect, claim.op, target) for effect in effects]
+    against = [_p(effect, _opposite(claim.op), target) for effect in effects]
+    if claim.over == "any":
+        return _answer(any(holm(for_it, SURE)), all(p <= SURE for p in against))
+    return _answer(all(p <= SURE for p in for_it), any(holm(against, SURE)))
+
+
+def _answer(shown: bool, refuted: bool) -> Answer:
+    return "yes" if shown else "no" if refuted else "unclear"
+
+
+def _p(effect: Effect, op: str, target: float) -> float:
+    """One-sided p against "the effect is not on this side of `target`"; a number known exactly is compared."""
+    if effect.error == 0:
+        return 0.0 if compare(effect.value, op, target) else 1.0
+    return effect.p_above(target) if op in ABOVE else effect.p_below(target)
+
+
+def _opposite(op: str) -> str:
+    return {">=": "<", ">": "<=", "<=": ">", "<": ">="}[op]
+
+
+def compare(value: float, op: str, target: float) -> bool:
+    """`value op target` for numbers that are known exactly, up to rounding."""
+    slack = 1e-9 * max(1.0, abs(target))
+    sides: dict[str, Callable[[], bool]] = {
+        ">=": lambda: value >= target - slack,
+        ">": lambda: value > target + slack,
+        "<=": lambda: value <= target + slack,
+        "<": lambda: value < target - slack,
+        "==": lambda: abs(value - target) <= slack,
+    }
+    return sides[op]()
+
+
+def noise_of(record: RunRecord) -> str | None:
+    """Why this run's clock decides nothing; None where it was quiet enough."""
+    others = record.facts.others
+    if others is None:
+        return "how busy the machine was is not on record"
+    if others > QUIET:
+        return f"others kept {others:.1f} cores busy while it was timed (at most {QUIET} allowed)"
+    off = [
+        _off(m.value, m.unit) for m in record.measurements if m.system == CONTROL and m.unit in ("ratio", "fraction")
+    ]
+    if off and max(off) > CONTROL_MAY_BE_OFF:
+        return f"the A/A control is off by {max(off):.1%}"
+    return None
+
+
+def _off(value: float, unit: str) -> float:
+    return abs(value - 1) if unit == "ratio" else abs(value)
+
+
+def _shown(claim: Claim, decision: Decision) -> dict[str, object]:
+    """The number that stands for the cells, and every cell."""
+    cells = [_cell_result(cell) for cell in decision.cells]
+    effects = [cell.effect for cell in decision.cells]
+    one = mean_effect(effects) if claim.over in ("mean", "one") else _extreme(claim, effects)
+    low, high = one.interval
+    return {"measured": one.value, "ci_low": low, "ci_high": high, "seeds": one.seeds or None, "cells": cells}
+
+
+def _extreme(claim: Claim, effects: Sequence[Effect]) -> Effect:
+    """The cell that is least (`all`) or most (`any`) on the claim's side; to be read, not to be tested."""
+    sign = 1 if claim.op in ABOVE else -1
+    least_first = sorted(effects, key=lambda effect: sign * effect.value)
+    return least_first[-1 if claim.over == "any" else 0]
+
+
+def _cell_result(cell: Cell) -> CellResult:
+    low, high = cell.effect.interval
+    e = cell.effect
+    return CellResult(name=cell.name, value=e.value, ci_low=low, ci_high=high, n=e.n, seeds=e.seeds)
+
+
+def _note(decision: Decision) -> str:
+    return "; ".join(filter(None, (decision.note, *(f"left out: {reason}" for reason in decision.left_out))))
+
+
+def _filled(claim: Claim, record: RunRecord, *, verdict: Verdict, **found: object) -> ClaimResult:
+    facts = {
+        "id": claim.id,
+        "statement": claim.statement,
+        "type": claim.type,
+        "subject": claim.subject,
+        "over": claim.over,
+        "op": claim.op,
+        "published": claim.value,
+        "no_effect": claim.no_effect,
+        "unit": claim.unit,
+        "run": record.name,
+    }
+    return ClaimResult.model_validate({**facts, "verdict": verdict, **found})
