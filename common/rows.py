@@ -51,6 +51,8 @@ def _measurement(
 ) -> Measurement:
     if isinstance(value, Interval):
         facts = {**facts, "ci_low": value.low, "ci_high": value.high, "n": value.n}
+        if value.is_range:
+            more = {**more, "note": "; ".join(filter(None, (str(more.get("note", "")), f"range of {value.n} rounds")))}
         value = value.value
     return Measurement(
         experiment=experiment,

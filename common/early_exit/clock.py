@@ -125,7 +125,7 @@ class Clock:
             return paired_throughput(
                 {name: _on_all(arm, batches) for name, arm in arms.items()},
                 baseline=BASELINE,
-                rounds=1 + 2 * self.scale.timing_rounds,
+                rounds=2 + 2 * self.scale.timing_rounds,
             )
 
 

@@ -63,11 +63,25 @@ def waiting(model: MultiExitModel) -> ImposedArm:
 
 
 def timed_against_baseline(
-    arms: dict[str, Callable[[int], object]], samples: int, *, rounds: int = 2, warmup: int = 2
+    arms: dict[str, Callable[[int], object]],
+    samples: int,
+    *,
+    rounds: int = 2,
+    warmup: int = 2,
+    imposed: Mapping[str, Tensor] | None = None,
 ) -> PairedTimings:
-    """Time every arm on samples 0 .. `samples`-1 against the arm `BASELINE`, with pinned threads."""
+    """Time every arm on samples 0 .. `samples`-1 against the arm `BASELINE`, with pinned threads.
+
+    Args:
+        arms: by name.
+        samples: how many.
+        rounds: passes over all of them.
+        warmup: untimed calls beforehand.
+        imposed: by arm the layer at which each sample leaves, (samples,), where it is imposed.
+    """
     with pinned_threads():
-        return paired_latency(arms, baseline=BASELINE, samples=samples, rounds=rounds, warmup=warmup)
+        timings = paired_latency(arms, baseline=BASELINE, samples=samples, rounds=rounds, warmup=warmup)
+    return replace(timings, imposed={arm: layers.numpy() for arm, layers in (imposed or {}).items()})
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,9 @@ def spread_exits(
         timed[name] = lambda i, arm=arm: arm(batches[i], plans[i])  # type: ignore[misc]
     with pinned_threads():
         timings = paired_latency(timed, baseline=BASELINE, samples=passes, rounds=rounds, warmup=min(10, passes))
+        if size == 1:
+            layers = torch.cat(plans).numpy()
+            timings = replace(timings, imposed=dict.fromkeys(arms, layers))
         rate = matmul_rate(size * TOKENS, shape.hidden, shape.intermediate)
     ideal = ceiling_seconds(size * shape.layers * layer_flops(shape, TOKENS), rate)
     layer_ratio = shape.layers / torch.cat(plans).double().mean().item()

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,17 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.records.statistics import BATCH_ELEMENTS, LEVEL, Statistic, draws
+
 Array = NDArray[Any]
 
-Statistic = Callable[..., Any]
-"""`statistic(*arrays, axis=-1)`: reduces the given axis of each array, like `numpy.mean`."""
-
-LEVEL = 0.95
-"""Confidence level of every interval in the project."""
-
 RESAMPLES = 2000
-BATCH_ELEMENTS = 2_000_000
-"""Resampled elements held in memory at once (16 MB of float64 an array)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +205,11 @@ def holm(p_values: Sequence[float], alpha: float = (1 - LEVEL) / 2) -> list[bool
 def _replicates(task: str, seeds: list[list[Array]], statistic: Statistic, n: int, strata: Array | None) -> Array:
     """(seeds, RESAMPLES) values of `statistic` on resampled examples, the same ones for every seed."""
     rng = np.random.default_rng(zlib.crc32(task.encode()))
-    groups = [np.arange(n)] if strata is None else [np.flatnonzero(strata == s) for s in np.unique(strata)]
     batch = max(1, BATCH_ELEMENTS // n)
     found = []
     for start in range(0, RESAMPLES, batch):
         count = min(batch, RESAMPLES - start)
-        drawn = np.concatenate([g[rng.integers(len(g), size=(count, len(g)))] for g in groups], axis=1)
+        drawn = draws(n, count, rng, strata)
         found.append(np.stack([np.asarray(statistic(*(a[drawn] for a in arrays), axis=-1)) for arrays in seeds]))
     return np.concatenate(found, axis=1).astype(float)
 

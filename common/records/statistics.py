@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ class Interval:
         value: the point estimate, from the observations as they are.
         low, high: the interval's ends.
         n: how many observations stand behind it.
+        is_range: the ends are the smallest and the largest observation, too few for an interval.
     """
 
     value: float
     low: float
     high: float
     n: int
+    is_range: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no verdict may rest on.
@@ -60,8 +62,8 @@ class Interval:
         return cls(value, value, value, n)
 
     def over(self, known: float) -> Interval:
-        """Return the interval as a multiple of a positive number that is known exactly (a layer ratio)."""
-        return Interval(self.value / known, self.low / known, self.high / known, self.n)
+        """Return it as a multiple of a positive number that is known exactly (a layer ratio)."""
+        return replace(self, value=self.value / known, low=self.low / known, high=self.high / known)
 
 
 def percentile_interval(value: float, replicates: ArrayLike, n: int) -> Interval:
@@ -119,13 +121,15 @@ def bootstrap_statistic(
     statistic: Statistic,
     *arrays: ArrayLike,
     paired: bool = True,
+    strata: ArrayLike | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
     """Return `statistic(*arrays)` with its percentile bootstrap interval.
 
     Arguments and errors as for `bootstrap_replicates`. Where no observation varies, the interval has zero
-    width.
+    width. `strata` (n,) names the group of each observation where how many belong to each was imposed: observations are
+    then redrawn within their groups (paired arrays alone).
     """
     import numpy as np
 
@@ -135,8 +139,25 @@ def bootstrap_statistic(
     n = min(column.size for column in columns)
     if all(_is_constant(column) for column in columns):
         return Interval.exact(value, n)
-    replicates = bootstrap_replicates(statistic, *columns, paired=paired, resamples=resamples, seed=seed)
+    if strata is None:
+        replicates = bootstrap_replicates(statistic, *columns, paired=paired, resamples=resamples, seed=seed)
+    else:
+        drawn = draws(n, resamples, np.random.default_rng(seed), np.asarray(strata))
+        replicates = np.asarray(statistic(*(column[drawn] for column in columns), axis=-1))
     return percentile_interval(value, replicates, n)
+
+
+def draws(n: int, count: int, rng: np.random.Generator, strata: NDArray[Any] | None = None) -> NDArray[np.intp]:
+    """Return (count, n) positions drawn with replacement, within each of the `strata` (n,) where there are any."""
+    import numpy as np
+
+    groups = [np.arange(n)] if strata is None else [np.flatnonzero(strata == s) for s in np.unique(strata)]
+    return np.concatenate([group[rng.integers(len(group), size=(count, len(group)))] for group in groups], axis=1)
+
+
+def range_of(statistic: Statistic, values: NDArray[Any]) -> Interval:
+    """Return `statistic` of a few observations with the smallest and the largest: a range, no interval."""
+    return Interval(float(statistic(values, axis=-1)), float(values.min()), float(values.max()), values.size, True)
 
 
 def bootstrap_mean(values: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Interval:

@@ -17,17 +17,20 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.records.statistics import Interval, bootstrap_statistic
+from common.records.statistics import Interval, bootstrap_statistic, range_of
 from common.timing.interleave import Schedule, Stopwatch, device_synchroniser, nothing, time_interleaved
 
 CONTROL = "A/A control"
 """Name of the arm that is the baseline a second time."""
+
+ENOUGH_ROUNDS = 6
+"""Below it the interval of a median cannot reach 95 %: what is shown of fewer rounds is their range."""
 
 Arm = TypeVar("Arm")
 
@@ -64,12 +67,12 @@ class _Comparison(ABC):
     def saving(self, arm: str) -> Interval:
         """Fraction of the baseline's time that the arm saves: 1 - `ratio`."""
         ratio = self.ratio(arm)
-        return Interval(1 - ratio.value, 1 - ratio.high, 1 - ratio.low, ratio.n)
+        return replace(ratio, value=1 - ratio.value, low=1 - ratio.high, high=1 - ratio.low)
 
     def speedup(self, arm: str) -> Interval:
         """How many times as fast as the baseline the arm is: 1 / `ratio`."""
         ratio = self.ratio(arm)
-        return Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, ratio.n)
+        return replace(ratio, value=1 / ratio.value, low=1 / ratio.high, high=1 / ratio.low)
 
     def distinguishable(self, arm: str) -> bool:
         """Whether the arm's `ratio` lies outside the noise that the A/A control shows (`outside_noise`)."""
@@ -88,7 +91,13 @@ class PairedTimings(_Comparison):
 
     A sample's time is the lower median of its rounds (with two rounds the smaller one): interruptions only ever
     add time, so a hiccup in one round does not count, and the rule is the same for every arm.
+
+    Attributes:
+        imposed: by arm, where it was imposed at which layer each sample leaves, those layers, shape [samples]. How many
+            samples leave where is then no chance, and an interval redraws them within their layer.
     """
+
+    imposed: Mapping[str, ArrayLike] = field(default_factory=dict)
 
     def sample_seconds(self, arm: str) -> NDArray[np.float64]:
         """One time per sample, shape [samples].
@@ -114,7 +123,8 @@ class PairedTimings(_Comparison):
         return self._compare(_median_of_ratios, arm)
 
     def _compare(self, statistic: Callable[..., NDArray[np.float64]], arm: str) -> Interval:
-        return bootstrap_statistic(statistic, self.sample_seconds(arm), self.sample_seconds(self.baseline))
+        pair = self.sample_seconds(arm), self.sample_seconds(self.baseline)
+        return bootstrap_statistic(statistic, *pair, strata=self.imposed.get(arm))
 
 
 @dataclass(frozen=True)
@@ -128,12 +138,15 @@ class PairedThroughput(_Comparison):
     examples: int
 
     def throughput(self, arm: str) -> Interval:
-        """Examples per second in the median round. n counts rounds."""
-        return bootstrap_statistic(np.median, self.examples / self._of(arm))
+        """Examples per second in the median round. n counts rounds; of few rounds it is their range."""
+        return _over_rounds(self.examples / self._of(arm))
 
     def ratio(self, arm: str) -> Interval:
-        """Median over rounds of the arm's time relative to the baseline's in the same round. n counts rounds."""
-        return bootstrap_statistic(_median_of_ratios, self._of(arm), self._of(self.baseline))
+        """Median over rounds of the arm's time relative to the baseline's in the same round.
+
+        n counts rounds; of few rounds it is their range.
+        """
+        return _over_rounds(self._of(arm) / self._of(self.baseline))
 
 
 def paired_latency(
@@ -194,8 +207,8 @@ def paired_throughput(
     Args:
         arms: by name; each call processes the same list of batches once and returns the number of examples.
         baseline: the arm to compare with; it also runs as `CONTROL`.
-        rounds: timed passes of each arm, at least 2; an even number balances a drift of the machine, and below 6
-            the interval of a median cannot reach 95 %.
+        rounds: timed passes of each arm, at least 2; an even number balances a drift of the machine, and fewer
+            than `ENOUGH_ROUNDS` give a range.
         warmup: untimed passes of each arm beforehand.
         seed: of the order.
         synchronise: waits for queued work; by default for the accelerator, if there is one.
@@ -242,6 +255,12 @@ def _counting(name: str, arm: Callable[[], int], counts: dict[str, int]) -> Call
         counts[name] = arm()
 
     return run
+
+
+def _over_rounds(values: NDArray[np.float64]) -> Interval:
+    if values.size < ENOUGH_ROUNDS:
+        return range_of(np.median, values)
+    return bootstrap_statistic(np.median, values)
 
 
 def _ratio_of_totals(times: ArrayLike, baseline: ArrayLike, axis: int = -1) -> NDArray[np.float64]:

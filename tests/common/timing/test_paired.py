@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.records.statistics import Interval
+from common.rows import ShapeRows
 from common.timing.paired import (
     CONTROL,
     PairedThroughput,
@@ -303,3 +304,26 @@ def test_real_work_of_twice_the_size_is_distinguished() -> None:
     assert timings.distinguishable("double")
     assert 1.5 < timings.ratio("double").value < 2.6
     assert 0 < timings.seconds.sum() < elapsed
+
+
+# -- What is no interval ----------------------------------------------------------------------------------------------
+
+
+def test_few_rounds_are_a_range_that_says_so() -> None:
+    seconds = np.array([[1.0, 1.0, 1.0], [0.5, 0.4, 0.6]])
+    ratio = PairedThroughput("full", ("full", "fast"), seconds, 32).ratio("fast")
+    assert (ratio.value, ratio.low, ratio.high, ratio.n, ratio.is_range) == (0.5, 0.4, 0.6, 3, True)
+    many = PairedThroughput("full", ("full", "fast"), np.tile(seconds, 3), 32).ratio("fast")
+    assert not many.is_range
+    row = ShapeRows("fast")("runtime", "bert-base", "throughput_ratio", ratio, "ratio", note="batches of 32")
+    assert row.note == "batches of 32; range of 3 rounds"
+
+
+def test_imposed_exits_are_redrawn_within_their_layer() -> None:
+    """Every fourth text was made to run whole: that it is a fourth is no chance."""
+    layers = np.array([1, 1, 1, 4] * 6)
+    seconds = np.stack([np.full((2, 24), 4.0), np.tile(layers.astype(float), (2, 1))])
+    free = PairedTimings("full", ("full", "fast"), seconds)
+    imposed = PairedTimings("full", ("full", "fast"), seconds, imposed={"fast": layers})
+    assert free.ratio("fast").high - free.ratio("fast").low > 0.1
+    assert (imposed.ratio("fast").low, imposed.ratio("fast").high) == (imposed.ratio("fast").value,) * 2
