@@ -1,7 +1,7 @@
-"""Everything that follows from the records: verdicts, figures, tables and the README's summary.
+"""Everything that follows from the records: verdicts, figures, tables and the README's scoreboard.
 
 Nothing is trained or measured here, so it can be repeated at will. A run with an untrained encoder (smoke) gets
-verdicts and figures in its own folder, but stays out of the tables and the summary, which compare results.
+verdicts and figures in its own folder, but stays out of the tables and the scoreboard, which compare results.
 """
 
 from __future__ import annotations
@@ -10,24 +10,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.records.measurements import ClaimResult, write_json
+from common.records.measurements import ClaimResult, write_json, write_text
 from common.records.runs import RunRecord, find_runs
+from common.reporting.blocks import update_block
 from common.reporting.figures import write_figures
-from common.reporting.overview import PaperRuns, facts_markdown, result_text, summary_markdown, update_block
+from common.reporting.overview import PaperRuns
+from common.reporting.paper_page import facts_markdown
+from common.reporting.scoreboard import measured_text, not_run_markdown, scoreboard
 from common.reporting.tables import write_tables
+
+NOT_RUN = "not-run.md"
+"""The page of claims that no recorded run decides, beside the tables."""
 
 if TYPE_CHECKING:
     from common.replication import Replication
 
 
 def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
-    """Regenerate every paper's verdicts, figures, tables and README facts, and the summary in `readme`.
+    """Regenerate every paper's verdicts, figures, tables and README facts, the scoreboard, the page of what was not run.
 
     Args:
         replications: the papers; one that was never run has its published tables alone.
         results: folder of the records, `<results>/<paper>/<run>/`.
         tables: where tables go, `<tables>/<paper>/`.
-        readme: a Markdown file with the markers of the block `summary`; each paper's own README has a block `facts`.
+        readme: a Markdown file with the markers of the block `scoreboard`; each paper's own README has a block `facts`.
 
     Returns:
         The files written.
@@ -43,8 +49,10 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
         own = replication.folder / "README.md"
         update_block(own, "facts", facts_markdown(entries[-1]))
         written.append(own)
-    update_block(readme, "summary", summary_markdown(entries))
-    return [*written, readme]
+    update_block(readme, "scoreboard", scoreboard(entries))
+    not_run = tables / NOT_RUN
+    write_text(not_run, not_run_markdown(entries))
+    return [*written, not_run, readme]
 
 
 def report_paper(replication: Replication, results: Path, tables: Path) -> list[Path]:
@@ -80,6 +88,6 @@ def comparable(runs: Iterable[RunRecord]) -> list[RunRecord]:
 def verdict_lines(claims: Iterable[ClaimResult]) -> list[str]:
     """Return one line for each claim of a run: its verdict, the measurement and the reason, for a terminal."""
     return [
-        f"{claim.verdict:<13} {claim.id}: {result_text(claim)}{f' ({claim.note})' if claim.note else ''}"
+        f"{claim.verdict:<13} {claim.id}: {measured_text(claim)}{f' ({claim.note})' if claim.note else ''}"
         for claim in claims
     ]

@@ -1,4 +1,4 @@
-"""The text of `make list`, the README's summary, and the whole report on a folder of records."""
+"""The text of `make list`, and the whole report on a folder of records."""
 
 import json
 import subprocess
@@ -16,11 +16,12 @@ from common.records.claims import Cell, Decision
 from common.records.effects import Component, Effect
 from common.records.measurements import Measurement, write_measurements
 from common.records.runs import find_runs
-from common.reporting.overview import PaperRuns, markers, overview, summary_markdown, update_block
+from common.reporting.blocks import markers, update_block
+from common.reporting.overview import overview
 from common.reporting.report import report, verdict_lines
 
 Measure = Callable[..., Measurement]
-BEGIN, END = markers("summary")
+BEGIN, END = markers("scoreboard")
 FACTS = "\n".join(markers("facts"))
 
 
@@ -64,6 +65,7 @@ def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[
         "tables/a-paper/all.tex",
         "tables/a-paper/table1.md",
         "tables/a-paper/table1.tex",
+        "tables/not-run.md",
     ]
     claims = json.loads((tmp_path / "results/a-paper/mini-files/claims.json").read_text())
     assert [(claim["id"], claim["verdict"]) for claim in claims] == [
@@ -73,8 +75,8 @@ def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[
     ]
 
 
-def test_untrained_runs_stay_out_of_tables_and_summary(reported: list[Path], tmp_path: Path) -> None:
-    for path in (tmp_path / "README.md", tmp_path / "tables/a-paper/table1.md"):
+def test_untrained_runs_stay_out_of_tables_and_claims(reported: list[Path], tmp_path: Path) -> None:
+    for path in (tmp_path / "replications/a-paper/README.md", tmp_path / "tables/a-paper/table1.md"):
         text = path.read_text()
         assert "mini-files" in text
         assert "smoke" not in text
@@ -87,22 +89,19 @@ def test_reporting_twice_changes_nothing(reported: list[Path], paper: Paper, res
     assert {path: path.read_bytes() for path in again} == before
 
 
-def test_the_summary_names_verdict_interval_and_run(reported: list[Path], tmp_path: Path) -> None:
+def test_the_readme_gets_the_scoreboard_and_keeps_the_rest(reported: list[Path], tmp_path: Path) -> None:
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith(f"# head\n\n{BEGIN}\n")
     assert readme.endswith(f"{END}\n\ntail\n")
     assert "old" not in readme.split()
-    assert "| claim | published | mini-files |" in readme
-    assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.39, 0.43] |" in readme
-    assert "| statement of looks (`looks`) | \N{EM DASH} | not run |" in readme
-    assert "<summary>Table 1: published and measured</summary>" in readme
+    assert "| [A & B_1](replications/a-paper/README.md#claims) |  |  | 1 |  |  |  |  |  | 2 |" in readme
 
 
 def test_a_papers_own_readme_gets_its_deviations_and_claims(reported: list[Path], paper: Paper, tmp_path: Path) -> None:
     text = (tmp_path / "replications/a-paper/README.md").read_text()
     for deviation in paper.deviations:
         assert f"{deviation.id}. {deviation.what} *{deviation.why}*" in text
-    assert "| claim | published | mini-files |" in text
+    assert "| claim | printed | mini-files |" in text
     assert "smoke" not in text
 
 
@@ -123,17 +122,12 @@ def test_the_overview_lists_what_is_there_and_what_is_not(reported: list[Path], 
     assert max(map(len, text.splitlines())) <= 110
 
 
-def test_a_paper_that_was_never_run_says_what_to_type(paper: Paper) -> None:
-    text = summary_markdown([PaperRuns(paper, ())])
-    assert "Not run yet: `make reproduce PAPER=a-paper`" in text
-
-
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}"])
 def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(UserError, match=r"README\.md: expected one line <!-- summary:begin -->"):
-        update_block(readme, "summary", "new")
+    with pytest.raises(UserError, match=r"README\.md: expected one line <!-- scoreboard:begin -->"):
+        update_block(readme, "scoreboard", "new")
     assert readme.read_text() == text
 
 

@@ -1,0 +1,140 @@
+"""Verdicts in Markdown: the README's scoreboard, a paper's own claims, and why a claim was not run.
+
+A verdict always belongs to a run. Where a claim has several, the scoreboard counts the one that says most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from common.paper import Claim
+from common.records.measurements import ClaimResult, Verdict
+from common.records.runs import RunRecord
+from common.reporting.blocks import escape, pipe_row
+from common.reporting.markup import MISSING
+from common.reporting.overview import PaperRuns
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+STRONG = ("reproduced", "contradicted", "broken")
+"""Words for runs that meet the premise; they stand out."""
+
+SAYS_MOST = (
+    "broken",
+    "contradicted",
+    "reproduced",
+    "direction only",
+    "holds",
+    "not seen here",
+    "seen here",
+    "inconclusive",
+    "not run",
+)
+"""Of several runs' verdicts the first of these counts: a met premise before one that is not, bad news first."""
+
+
+def scoreboard(entries: Sequence[PaperRuns]) -> str:
+    """Papers by verdict, a row each with the number of claims, linked to the paper's own page."""
+    rows = [pipe_row(["paper", *VERDICTS]), pipe_row(["---"] + ["---:"] * len(VERDICTS))]
+    total: Counter[str] = Counter()
+    for entry in entries:
+        counts = Counter(best_verdict(claim, entry.runs) for claim in entry.paper.claims)
+        total += counts
+        name = f"[{escape(entry.paper.name)}](replications/{entry.paper.slug}/README.md#claims)"
+        rows.append(pipe_row([name, *(_count(counts[v]) for v in VERDICTS)]))
+    rows.append(pipe_row(["all", *(_count(total[v]) for v in VERDICTS)]))
+    return "\n".join(rows) + "\n"
+
+
+def best_verdict(claim: Claim, runs: Iterable[RunRecord]) -> Verdict:
+    """The verdict on a claim that says most, over the runs; `not run` where there is none."""
+    found: list[Verdict] = [result.verdict for run in runs for result in run.claims if result.id == claim.id]
+    return min(found, key=SAYS_MOST.index, default="not run")
+
+
+def claims_markdown(entry: PaperRuns) -> str:
+    """A paper's claims: what was printed, and each run's verdict with what it measured. Empty without claims."""
+    if not entry.paper.claims:
+        return ""
+    header = ["claim", "printed", *(run.name for run in entry.runs)]
+    rows = [pipe_row(header), pipe_row(["---"] * len(header))]
+    for claim in entry.paper.claims:
+        results = [_result_of(claim, run) for run in entry.runs]
+        statement = f"{escape(claim.statement)} (`{claim.id}`)"
+        rows.append(pipe_row([statement, escape(printed_text(claim)), *(_verdict_text(r) for r in results)]))
+    return "\n".join(rows)
+
+
+def reasons_markdown(entry: PaperRuns) -> str:
+    """Why each decided verdict is what it is: a line for each claim and run."""
+    decided = [(run, result) for run in entry.runs for result in run.claims if result.verdict != "not run"]
+    return "\n".join(f"- `{r.id}`, {run.name}: {r.verdict}. {escape(reason_text(r))}" for run, r in decided)
+
+
+def not_run_markdown(entries: Sequence[PaperRuns]) -> str:
+    """The page of claims that no recorded run decides, with the reason of each."""
+    parts = ["# Claims that no recorded run decides", ""]
+    for entry in entries:
+        undecided = [claim for claim in entry.paper.claims if best_verdict(claim, entry.runs) == "not run"]
+        if undecided:
+            parts += [f"## {escape(entry.paper.name)}", ""]
+            parts += [f"- `{c.id}`: {escape(c.statement)}. *{escape(_why_not(c, entry.runs))}*" for c in undecided]
+            parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def printed_text(claim: Claim) -> str:
+    """What was printed, e.g. `>= 0.4 fraction, in all cells`; a dash where only a reader can judge."""
+    if claim.value is None:
+        return MISSING
+    over = {"one": "", "all": ", every cell", "any": ", some cell", "mean": ", on average"}[claim.over]
+    return f"{claim.op} {claim.value:.4g} {claim.unit}".strip() + over
+
+
+def measured_text(result: ClaimResult) -> str:
+    """What was measured, with its 95 % interval and how many cells and seeds; a dash where nothing was."""
+    if result.measured is None:
+        return MISSING
+    text = f"{result.measured:.3g}"
+    if result.ci_low is not None and result.ci_high is not None and result.ci_low < result.ci_high:
+        text += f" [{result.ci_low:.3g}, {result.ci_high:.3g}]"
+    return text
+
+
+def reason_text(result: ClaimResult) -> str:
+    """The three answers, what the premise lacks, the cells, and the note."""
+    parts = []
+    if result.direction is not None:
+        parts.append(f"direction {result.direction}, size {result.size}")
+    if result.premise_lacks:
+        parts.append(f"premise not met: {', '.join(result.premise_lacks)}")
+    if result.seeds is not None:
+        parts.append(_seeds_text(result.seeds))
+    if len(result.cells) > 1:
+        parts.append(", ".join(f"{c.name} {c.value:.3g} [{c.ci_low:.3g}, {c.ci_high:.3g}]" for c in result.cells))
+    return "; ".join([*parts, *([result.note] if result.note else [])])
+
+
+def _seeds_text(seeds: int) -> str:
+    return "1 seed, interval over the examples alone" if seeds == 1 else f"{seeds} seeds"
+
+
+def _result_of(claim: Claim, run: RunRecord) -> ClaimResult | None:
+    return next((result for result in run.claims if result.id == claim.id), None)
+
+
+def _verdict_text(result: ClaimResult | None) -> str:
+    if result is None or result.verdict == "not run":
+        return MISSING
+    word = f"**{result.verdict}**" if result.verdict in STRONG else result.verdict
+    return f"{word} {measured_text(result)}"
+
+
+def _why_not(claim: Claim, runs: Iterable[RunRecord]) -> str:
+    reasons = [result.note for run in runs for result in run.claims if result.id == claim.id and result.note]
+    return reasons[0] if reasons else "nothing was run yet"
+
+
+def _count(number: int) -> str:
+    return str(number) if number else ""
