@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
-    """Regenerate every paper's verdicts, figures, tables and README facts, the scoreboard, the page of what was not run.
+    """Regenerate verdicts, figures, tables, each paper's README facts, the scoreboard, the page of what was not run.
 
     Args:
         replications: the papers; one that was never run has its published tables alone.
