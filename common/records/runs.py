@@ -16,6 +16,7 @@ from common.errors import UserError
 from common.records.facts import RunFacts, run_facts
 from common.records.measurements import ClaimResult, Measurement, read_claims, read_measurements
 from common.scales import SCALES
+from common.tasks.catalogue import find_facts
 
 if TYPE_CHECKING:
     from common.records.predictions import Evidence
@@ -43,7 +44,7 @@ class RunRecord:
     folder: Path | None = None
 
     @cached_property
-    def evidence(self) -> tuple[Evidence, ...]:
+    def all_evidence(self) -> tuple[Evidence, ...]:
         """What every system answered, example by example; empty where no predictions were stored.
 
         Raises:
@@ -53,6 +54,11 @@ class RunRecord:
 
         path = self.folder / "predictions.npz" if self.folder else None
         return tuple(read_predictions(path)) if path and path.exists() else ()
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """The part that verdicts rest on: of tasks that the project knows. Nobody's own data judge a paper."""
+        return tuple(e for e in self.all_evidence if not e.metric or find_facts(e.task) is not None)
 
     @cached_property
     def facts(self) -> RunFacts:

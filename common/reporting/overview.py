@@ -16,6 +16,11 @@ from common.paper import Paper
 from common.records.measurements import ClaimResult, Verdict
 from common.records.runs import RunRecord, find_runs
 
+LEGEND = (
+    "A run's line counts the paper's claims by verdict; README.md, 'How to read a verdict', says what the words mean.\n"
+    "What a claim says and what was measured: replications/<paper>/README.md."
+)
+
 
 @dataclass(frozen=True)
 class PaperRuns:
@@ -44,7 +49,8 @@ def overview(papers: Iterable[Paper], results_dir: Path, width: int = 110) -> st
         table.add_row(paper.name, _artefacts_text(entry), _runs_text(entry))
     stream = io.StringIO()
     Console(file=stream, width=width, markup=False, highlight=False, emoji=False).print(table)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n") + "\n"
+    text = "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
+    return f"{text}\n\n{LEGEND}\n"
 
 
 def _artefacts_text(entry: PaperRuns) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
 from common.records.measurements import Measurement, write_json, write_measurements
+from common.records.predictions import Evidence, write_predictions
 from common.records.runs import RunRecord, find_runs, read_run
 
 Measure = Callable[..., Measurement]
@@ -48,3 +50,19 @@ def test_a_malformed_file_is_named(tmp_path: Path, measure: Measure, name: str, 
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         read_run(tmp_path)
+
+
+def test_nobodys_own_data_judge_a_paper(tmp_path: Path, measure: Measure) -> None:
+    write_measurements(tmp_path / "measurements.jsonl", [measure("score", 1.0)])
+    arrays = {"labels": np.zeros(3)}
+    names = [("sst-2", "accuracy"), ("my-mails", "accuracy"), ("bert-base", "")]
+    write_predictions(tmp_path / "predictions.npz", [Evidence(t, 0, metric, 2, 6, arrays) for t, metric in names])
+    record = read_run(tmp_path)
+    assert [e.task for e in record.all_evidence] == ["sst-2", "my-mails", "bert-base"]
+    assert [e.task for e in record.evidence] == ["sst-2", "bert-base"]
+
+
+def test_a_users_own_results_are_no_record(tmp_path: Path, measure: Measure) -> None:
+    for name in ("mini-files", "mini-files@local"):
+        write_measurements(tmp_path / "p" / name / "measurements.jsonl", [measure("score", 1.0)])
+    assert [run.name for run in find_runs(tmp_path, "p")] == ["mini-files"]

@@ -119,6 +119,7 @@ def test_the_overview_lists_what_is_there_and_what_is_not(reported: list[Path], 
     assert "not yet: figure2" in text
     assert "mini-files: 1 reproduced, 2 not run" in text
     assert "not run yet: make reproduce PAPER=b-paper" in text
+    assert "counts the paper's claims by verdict" in text
     assert max(map(len, text.splitlines())) <= 110
 
 
