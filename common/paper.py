@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from common.errors import UserError, did_you_mean
 from common.records.facts import Premise
 from common.records.measurements import Quantifier
+from common.reporting.looks import parse_look
 
 Provenance = Literal["fulltext", "official-code", "official-readme", "secondary", "memory", "eyeballed", "ours"]
 Subject = Literal["efficiency", "quality"]
@@ -185,6 +186,8 @@ class Figure(Facts):
         line_by: one line (colour) for each combination of these fields.
         diagonal: draw x = y.
         published: ids of tables or `figure_values` whose numbers are drawn as hollow markers.
+        twins: labels of lines that may be one and the same curve (entropy and confidence order the examples of a
+            task with two classes alike): drawn once, under all their names, in the panels in which they coincide.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -199,6 +202,7 @@ class Figure(Facts):
     line_by: tuple[GroupBy, ...] = ("system",)
     diagonal: bool = False
     published: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -285,6 +289,8 @@ class Paper(Facts):
         slug: the folder's name; name: as written in prose.
         headline: id of the table shown in the project's summary.
         figure_values: numbers printed inside figures.
+        systems: the look of each of its systems in every figure (`blue-circle`, or a role such as `ladder`).
+        reference: the system that shows whether a task was learned at all, where it beats the constant answer.
         defaults: settings of the replication, by scale (`smoke`, `mini`, `paper`).
     """
 
@@ -296,6 +302,8 @@ class Paper(Facts):
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     figure_values: tuple[PublishedNumbers, ...] = ()
+    systems: dict[str, str] = Field(default_factory=dict)
+    reference: str = "baseline"
     hyperparameters: tuple[Hyperparameter, ...] = ()
     claims: tuple[Claim, ...] = ()
     errata: tuple[Erratum, ...] = ()
@@ -312,6 +320,8 @@ class Paper(Facts):
             for name in figure.published:
                 if name not in numbers:
                     raise ValueError(f"figure {figure.id} draws published {name!r}: no such table or values")
+        for look in self.systems.values():
+            parse_look(look)
         if self.headline is not None and self.headline not in {t.id for t in self.tables}:
             raise ValueError(f"headline {self.headline!r} is not the id of a table")
         return self

@@ -1,15 +1,15 @@
-"""Draws series on axes with matplotlib, without touching its global state.
-
-The palette is Okabe and Ito's, which colour-blind readers can tell apart; lines also differ in their markers.
-"""
+"""Draws series on axes with matplotlib, without touching its global state."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from common.paper import Figure
+from common.reporting.learned import CONSTANT, Window, below
+from common.reporting.looks import Look, looks, parse_look
 from common.reporting.series import AT, Series
 
 if TYPE_CHECKING:
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-MARKERS = "osD^vPX*"
 PANELS_ABREAST = 3
 # In inches.
 PANEL_WIDTH, PANEL_HEIGHT, TITLE_HEIGHT = 3.6, 2.9, 0.3
-CAPTION_HEIGHT, LEGEND_ROW_HEIGHT = 0.25, 0.22
+CAPTION_ROW_HEIGHT, CAPTION_MARGIN, LEGEND_ROW_HEIGHT = 0.13, 0.12, 0.22
+CAPTION_LETTERS_PER_INCH = 17.5
 HANDLE_WIDTH, LETTER_WIDTH = 0.7, 0.075
 BARS_WIDTH = 0.8
 LEAST_SPAN = 0.02
 """An axis spans at least this share of its largest value: the sixth digit of a constant is no curve."""
+AIR = 0.05
+"""Share of an axis that stays free at either end."""
 STYLE = {
     "font.size": 9,
     "axes.grid": True,
@@ -38,23 +39,41 @@ STYLE = {
 }
 
 
-def draw(figure: Figure, series: Sequence[Series], title: str, caption: str) -> Canvas:
-    """Return the drawn figure: one panel for each `Series.panel`, one legend for all, `caption` at the foot."""
+def draw(
+    figure: Figure,
+    series: Sequence[Series],
+    title: str,
+    caption: Sequence[str],
+    *,
+    systems: Mapping[str, str] | None = None,
+    windows: Mapping[str, Window] | None = None,
+) -> Canvas:
+    """Return the drawn figure: one panel for each `Series.panel`, one legend for all, `caption` at the foot.
+
+    Args:
+        figure: its axes and kind.
+        series: the lines, of all panels.
+        title: above the panels.
+        caption: lines below the legend.
+        systems: the paper's declared looks.
+        windows: by panel, what an axis of scores may show; points below are marked at its edge.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
     panels = list(dict.fromkeys(one.panel for one in series))
-    labels = list(dict.fromkeys(one.label for one in series))
     abreast = min(len(panels), PANELS_ABREAST)
     rows = math.ceil(len(panels) / abreast)
     size = (PANEL_WIDTH * max(abreast, 2), PANEL_HEIGHT * rows + TITLE_HEIGHT)
+    of_label = looks(series, systems or {})
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=size)
         FigureCanvasAgg(canvas)
         axes = list(canvas.subplots(rows, abreast, squeeze=False).flat)
         for panel, ax in zip(panels, axes, strict=False):
-            draw_panel(ax, figure, [one for one in series if one.panel == panel], labels)
+            shown = [one for one in series if one.panel == panel]
+            draw_panel(ax, figure, shown, of_label, (windows or {}).get(panel))
             ax.set_title(panel)
         for ax in axes[len(panels) :]:
             ax.remove()
@@ -63,13 +82,15 @@ def draw(figure: Figure, series: Sequence[Series], title: str, caption: str) -> 
     return canvas
 
 
-def draw_panel(ax: Axes, figure: Figure, series: Sequence[Series], labels: Sequence[str]) -> None:
-    """Draw the series of one panel; a label's place in `labels` gives it the same look in every panel."""
+def draw_panel(
+    ax: Axes, figure: Figure, series: Sequence[Series], of_label: Mapping[str, Look], window: Window | None
+) -> None:
+    """Draw the series of one panel, each with the look of its label."""
     from matplotlib.ticker import MaxNLocator
 
     bars = [one for one in series if figure.kind == "bar" and not one.published]
     for one in series:
-        look = labels.index(one.label)
+        look = of_label[one.label]
         if one.published:
             _draw_published(ax, one, look)
         elif figure.kind == "bar":
@@ -85,9 +106,35 @@ def draw_panel(ax: Axes, figure: Figure, series: Sequence[Series], labels: Seque
     if figure.y.log:
         ax.set_yscale("log")
     else:
+        if window is not None:
+            _look_through(ax, series, of_label, window)
         _widen(ax)
     ax.set_xlabel(figure.x.label)
     ax.set_ylabel(figure.y.label)
+
+
+def _look_through(ax: Axes, series: Sequence[Series], of_label: Mapping[str, Look], window: Window) -> None:
+    """Let the axis follow what lies in the window, and mark what lies below it at the lower edge."""
+    from matplotlib.markers import CARETDOWN
+
+    points = [point for one in series for point in one.points]
+    inside = [point for point in points if point.y in window]
+    ends = [y for point in inside for y in (point.low, point.high) if y is not None]
+    shown = [point.y for point in inside] + [min(max(y, window.low), window.high) for y in ends]
+    air = AIR * (max(shown) - min(shown))
+    ax.set_ylim(min(shown) - air, max(shown) + air)
+    low, high = ax.get_ylim()
+    if low < window.constant < high:
+        look = parse_look("constant")
+        ax.axhline(window.constant, color=look.colour, linestyle=(0, (1, 2)), linewidth=1, label=CONSTANT, zorder=0)
+    for one in series:
+        look = of_label[one.label]
+        at = [point.x for point in below(window, one)]
+        if at:
+            fill = look.colour if look.fill == "full" else "none"
+            edge = ax.get_xaxis_transform()
+            (marks,) = ax.plot(at, [0.0] * len(at), transform=edge, color=look.colour, markerfacecolor=fill)
+            marks.set(linestyle="none", marker=CARETDOWN, markersize=9, clip_on=False, zorder=5, in_layout=False)
 
 
 def _widen(ax: Axes) -> None:
@@ -98,44 +145,42 @@ def _widen(ax: Axes) -> None:
         ax.set_ylim(middle - least / 2, middle + least / 2)
 
 
-def _draw_points(ax: Axes, series: Series, look: int, *, joined: bool) -> None:
-    colour, marker = _look(look)
+def _draw_points(ax: Axes, series: Series, look: Look, *, joined: bool) -> None:
     x, y = [p.x for p in series.points], [p.y for p in series.points]
-    line = "-" if joined and len(x) > 1 else "none"
-    ax.plot(x, y, color=colour, marker=marker, markersize=4, linestyle=line, label=series.label)
+    line = look.line if joined and len(x) > 1 else "none"
+    ax.plot(x, y, color=look.colour, marker=look.marker, markersize=_size(look), linestyle=line, label=series.label)
     spread = [(p.x, p.low, p.high) for p in series.points if p.low is not None and p.high is not None]
     if not spread:
         return
     at, low, high = zip(*spread, strict=True)
-    if line == "-":
-        ax.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+    if line == "none":
+        ax.vlines(at, low, high, color=look.colour, linewidth=1, alpha=0.6)
     else:
-        ax.vlines(at, low, high, color=colour, linewidth=1, alpha=0.6)
+        ax.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
 
 
-def _draw_bars(ax: Axes, series: Series, look: int, *, place: int, of: int) -> None:
-    colour, _ = _look(look)
+def _draw_bars(ax: Axes, series: Series, look: Look, *, place: int, of: int) -> None:
     width = BARS_WIDTH / of
     offset = (place - (of - 1) / 2) * width
     x = [p.x + offset for p in series.points]
-    ax.bar(x, [p.y for p in series.points], width=width, color=colour, label=series.label)
+    ax.bar(x, [p.y for p in series.points], width=width, color=look.colour, label=series.label)
     for at, p in zip(x, series.points, strict=True):
         if p.low is not None and p.high is not None:
             ax.vlines(at, p.low, p.high, color="#333333", linewidth=1)
 
 
-def _draw_published(ax: Axes, series: Series, look: int) -> None:
-    colour, marker = _look(look)
+def _draw_published(ax: Axes, series: Series, look: Look) -> None:
     x, y = [p.x for p in series.points], [p.y for p in series.points]
-    ax.plot(x, y, color=colour, marker=marker, markersize=6, markerfacecolor="none", linestyle=":", label=series.label)
+    (line,) = ax.plot(x, y, color=look.colour, linestyle=look.line, label=series.label)
+    line.set(marker=look.marker, markersize=_size(look) + 2, fillstyle=look.fill, markerfacecoloralt="none")
 
 
-def _look(index: int) -> tuple[str, str]:
-    """Return a colour and a marker; past the palette's end the colours return with other markers."""
-    return PALETTE[index % len(PALETTE)], MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
+def _size(look: Look) -> int:
+    """A star and a pentagon cover less than a square of their size."""
+    return {"*": 7, "p": 5, "P": 5, "X": 5}.get(look.marker, 4)
 
 
-def _draw_foot(canvas: Canvas, caption: str, handles: Mapping[str, Artist]) -> None:
+def _draw_foot(canvas: Canvas, caption: Sequence[str], handles: Mapping[str, Artist]) -> None:
     """Add a strip at the foot, with the legend above the caption, and lay the panels out above it.
 
     The layout engine knows nothing of a second text at the foot, so the strip's height is counted here.
@@ -143,14 +188,18 @@ def _draw_foot(canvas: Canvas, caption: str, handles: Mapping[str, Artist]) -> N
     width, height = canvas.get_size_inches()
     longest = max(map(len, handles), default=0)
     columns = max(1, min(len(handles), int(width / (HANDLE_WIDTH + LETTER_WIDTH * longest))))
-    strip = CAPTION_HEIGHT + LEGEND_ROW_HEIGHT * math.ceil(len(handles) / columns)
+    wide = int(width * CAPTION_LETTERS_PER_INCH)
+    lines = [row for line in caption for row in textwrap.wrap(line, wide)]
+    foot = CAPTION_MARGIN + CAPTION_ROW_HEIGHT * len(lines)
+    strip = foot + LEGEND_ROW_HEIGHT * math.ceil(len(handles) / columns)
     total = height + strip
     canvas.set_size_inches(width, total)
     canvas.set_layout_engine("constrained", rect=(0, strip / total, 1, height / total))
-    middle = CAPTION_HEIGHT / 2 / total
-    canvas.text(0.5, middle, caption, ha="center", va="center", fontsize=7, color="#555555", in_layout=False)
+    middle = foot / 2 / total
+    text = "\n".join(lines)
+    canvas.text(0.5, middle, text, ha="center", va="center", fontsize=7, color="#555555", in_layout=False)
     if handles:
-        anchor = (0.5, CAPTION_HEIGHT / total)
+        anchor = (0.5, foot / total)
         legend = canvas.legend(
             list(handles.values()),
             list(handles),
