@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from common.paper import Figure
-from common.reporting.learned import Window, below
 from common.records.runs import RunRecord
+from common.reporting.learned import Window, below
 from common.reporting.series import Series
 
 BANDS = {"seeds": "band: ± standard deviation over seeds", "examples": "band: 95 % interval of each number"}
