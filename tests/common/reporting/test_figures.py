@@ -1,7 +1,7 @@
 """The points that a figure shows, and the files that it becomes."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,16 @@ def test_a_named_setting_is_one_point_though_each_seed_tuned_its_own_threshold(p
     assert [point.x for point in series.points] == [pytest.approx(20.0), 50.0]
 
 
+def test_a_backbone_is_named_where_lines_differ_by_it(paper: Paper, measure: Measure) -> None:
+    figure = paper.figures[0].model_copy(update={"line_by": ("system", "backbone")})
+    one = trade_off(measure, seeds=1)
+    assert [series.label for series in measured_series(figure, one, "r")] == ["fast"]
+    both = [*one, *(m.model_copy(update={"backbone": "MPNet"}) for m in one)]
+    assert [series.label for series in measured_series(figure, both, "r")] == ["fast, MiniLM", "fast, MPNet"]
+    by_backbone = figure.model_copy(update={"line_by": ("backbone",)})
+    assert [series.label for series in measured_series(by_backbone, one, "r")] == ["MiniLM"]
+
+
 def test_two_numbers_for_one_point_are_refused(paper: Paper, measure: Measure) -> None:
     with pytest.raises(UserError, match=r"run r: table1 has two numbers for fast / sst-2 / score"):
         measured_series(paper.figures[0], [measure("score", 1.0), measure("score", 2.0)], "r")
@@ -201,7 +211,9 @@ def test_a_collapsed_rival_does_not_flatten_the_axis(paper: Paper) -> None:
     assert "▼ below the axis: flat on sst-2 (0.0)" in foot
 
 
-def test_a_task_that_nothing_learned_has_no_panel(paper: Paper, measure: Measure, tmp_path: Path) -> None:
+def test_a_task_that_nothing_learned_has_no_panel(
+    paper: Paper, measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def reference(task: str, score: float, low: float) -> list[Measurement]:
         constant = measure("score", 50.0, system="constant answer", task=task, seed=0)
         return [constant, measure("score", score, system="base", task=task, seed=0, ci_low=low, ci_high=99.0)]
@@ -214,5 +226,12 @@ def test_a_task_that_nothing_learned_has_no_panel(paper: Paper, measure: Measure
     assert {one.panel for one in content.series} == {"sst-2"}
     assert content.not_learned == ("rte",)
     assert content.windows == {"sst-2": Window(constant=50.0, low=28.5, high=114.5)}
+    feet: list[Sequence[str]] = []
+    monkeypatch.setattr("common.reporting.figures.draw", lambda *args, **_: feet.append(args[3]) or draw(*args))
+    write_figures(paper, RunRecord("r", (*rows, measure("score", 49.0, setting="t_3", seed=1))), tmp_path / "sst-2")
+    assert feet[0][1:] == [
+        "left out, as the base does not beat the constant answer: rte",
+        "seeds that do not beat the constant answer: fast on sst-2 in 1 of 2",
+    ]
     nothing = RunRecord("r", tuple(m for m in rows if m.task == "rte"))
     assert write_figures(paper, nothing, tmp_path) == []
