@@ -17,7 +17,7 @@ from common.records.measurements import ClaimResult, Verdict
 from common.records.runs import RunRecord, find_runs
 
 LEGEND = (
-    "A run's line counts the paper's claims by verdict; README.md, 'How to read a verdict', says what the words mean.\n"
+    "A run's line counts the paper's claims by verdict; what the words mean: README.md, 'How to read a verdict'.\n"
     "What a claim says and what was measured: replications/<paper>/README.md."
 )
 
