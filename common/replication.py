@@ -21,6 +21,7 @@ from urllib.parse import quote
 from common.errors import UserError, did_you_mean
 from common.records.measurements import Measurement, read_measurements, write_measurements, write_text
 from common.scales import Scale
+from common.tasks.catalogue import SMOKE_TASKS
 
 if TYPE_CHECKING:
     from common.artifacts import ArtifactStore
@@ -188,6 +189,12 @@ class Run:
                 task = task.at_most(self.scale.train_examples, self.scale.dev_examples)
             self._tasks[name] = task
         return self._tasks[name]
+
+    def tasks_or(self, own: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """The user's choice of tasks; else the smoke scale's, the same for every paper; else the paper's `own`."""
+        if self.scale.name == "smoke" and self.data == "builtin":
+            return self.task_names or SMOKE_TASKS
+        return self.task_names or tuple(own[self.data])
 
     def encoder(self, name: str) -> PretrainedEncoder:
         """The pretrained encoder `name`, loaded once."""

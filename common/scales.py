@@ -40,7 +40,7 @@ class Scale:
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", 256, 128, 128, 16, 2, shapes=False, quality_verdicts=False, spares=True),
+        Scale("smoke", 512, 128, 256, 8, 2, shapes=False, quality_verdicts=False, spares=True),
         Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True, spares=True),
         Scale("full", None, 2000, 4000, 128, 2, shapes=False, quality_verdicts=True, spares=False),
         Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True, spares=False),

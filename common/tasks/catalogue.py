@@ -42,6 +42,8 @@ _FACTS = (
     TaskFacts("sentiment", _BINARY_SENTIMENT, "accuracy", ("builtin",)),
     TaskFacts("entailment", _ENTAILMENT, "accuracy", ("builtin",)),
     TaskFacts("paraphrase", ("not_paraphrase", "paraphrase"), "f1", ("builtin",)),
+    TaskFacts("mood", ("sad", "happy"), "accuracy", ("builtin",)),
+    TaskFacts("reply", ("denies", "agrees"), "f1", ("builtin",)),
     TaskFacts("sst-2", _BINARY_SENTIMENT, "accuracy", _FILES_AND_HUB),
     TaskFacts("cola", ("unacceptable", "acceptable"), "matthews", _FILES_AND_HUB),
     TaskFacts("mrpc", ("not_equivalent", "equivalent"), "f1", _FILES_AND_HUB),
@@ -55,6 +57,9 @@ _FACTS = (
     TaskFacts("imdb", _BINARY_SENTIMENT, "accuracy", _FILES_AND_HUB),
     TaskFacts("ag-news", ("World", "Sports", "Business", "Sci/Tech"), "accuracy", _FILES_AND_HUB),
 )
+SMOKE_TASKS = ("mood", "reply")
+"""The generated tasks that an encoder without pretraining learns in seconds; the other three want a pretrained one."""
+
 _BY_KEY = {"".join(filter(str.isalnum, facts.name)): facts for facts in _FACTS}
 
 

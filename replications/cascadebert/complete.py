@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.replication import Run
 from common.tasks import known_tasks
 from common.tasks.builtin import builtin_task
+from common.tasks.catalogue import SMOKE_TASKS
 from common.tasks.plain_text import paragraphs, sentences
 from common.tasks.task import Example
 from common.timing.estimates import PIECES_PER_WORD, forward_seconds, training_seconds
@@ -69,9 +70,10 @@ def plain_texts(run: Run, words: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _generated(_: Run, words: int) -> Iterator[str]:
-    """Texts of every generated task; a text has at least four words, so that many texts are enough."""
-    names = known_tasks("builtin")
+def _generated(run: Run, words: int) -> Iterator[str]:
+    """Texts of every generated task of the scale; a text has at least four words, so that many texts are enough."""
+    is_smoke = run.scale.name == "smoke"
+    names = [name for name in known_tasks("builtin") if (name in SMOKE_TASKS) == is_smoke]
     for name in names:
         size = 120 * max(1, words // (480 * len(names)))
         for e in builtin_task(name, CORPUS_SEED, train_size=size, dev_size=120, test_size=120).train:

@@ -54,7 +54,7 @@ def trained_steps(run: Run) -> list[Step]:
             Step.making("complete small encoders, distilled on plain text", complete.estimate, complete.folder)
         )
     all_findings: list[Findings] = []
-    for task in run.task_names or TASKS[run.data]:
+    for task in run.tasks_or(TASKS):
         for seed in run.seeds_of(task, FIRST_SEED_ALONE):
             trial = Trial(run, task, seed, complete)
             all_findings.append(Findings(trial))

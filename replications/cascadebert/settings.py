@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from common.encoders.pooling import FIRST_TOKEN, MEAN
 from common.training.loop import TrainingPlan
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 from replications.cascadebert.complete import Pretraining
 from replications.cascadebert.difficulty import CrossValidation
 
@@ -22,7 +23,7 @@ TASKS = {
 FIRST_SEED_ALONE = frozenset({"mrpc", "rte", "cola"})
 """What takes long for its length or its epochs: one seed where the scale spares."""
 
-ONE_COMPLETE_MODEL = frozenset({"entailment", "mrpc", "rte"})
+ONE_COMPLETE_MODEL = frozenset({"reply", "entailment", "mrpc", "rte"})
 """Pairs that take long: where the scale spares, the deeper complete models are left out."""
 
 
@@ -84,18 +85,17 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(
-        encoder="random:tiny",
-        plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        complete_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        truncated_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
+        encoder=SMOKE_ENCODER,
+        plan=SMOKE_PLAN,
+        complete_plan=SMOKE_PLAN,
+        truncated_plan=SMOKE_PLAN,
         small=(1, 2),
         shallow=(1, 2),
         truncated=(1, 2),
         pretraining=Pretraining(1500, TrainingPlan(learning_rate=1e-3, epochs=1, batch_size=16, seed=0, max_length=64)),
         labels=CrossValidation(seeds=2, folds=2),
-        off_ramps=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        exits_rate=1e-3,
-        pooling=MEAN,
+        off_ramps=TrainingPlan(learning_rate=3e-3, epochs=4, batch_size=32, seed=0),
+        exits_rate=SMOKE_PLAN.learning_rate,
     ),
     "mini": Settings(
         encoder="minilm",

@@ -39,7 +39,7 @@ FIGURE_6 = (0.01, 0.05, 0.4)
 def trained_steps(run: Run) -> list[Step]:
     """Train and measure every task and seed."""
     steps: list[Step] = []
-    for task in run.task_names or TASKS[run.data]:
+    for task in run.tasks_or(TASKS):
         for seed in run.seeds:
             trial = Trial(run, task, seed)
             steps.extend(_steps_of(trial, Findings(trial)))

@@ -24,6 +24,7 @@ from common.training.classifier import classifier_logits
 from common.training.finetune import write_report
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 from replications.deebert.method import DeeBERT, OffRamps, off_ramp_loss
 
 # -- Hyper-parameters. At the paper's scale they are the paper's (official scripts); else ours, see README ------------
@@ -40,9 +41,9 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(
-        encoder="random:tiny",
-        stage1=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        stage2=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
+        encoder=SMOKE_ENCODER,
+        stage1=SMOKE_PLAN,
+        stage2=TrainingPlan(learning_rate=3e-3, epochs=4, batch_size=32, seed=0),
     ),
     "mini": Settings(
         encoder="minilm",

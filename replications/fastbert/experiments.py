@@ -47,7 +47,7 @@ def trained_steps(run: Run) -> list[Step]:
     """Train and measure every task and seed, then average over tasks."""
     steps: list[Step] = []
     all_findings: list[Findings] = []
-    for task in run.task_names or TASKS[run.data]:
+    for task in run.tasks_or(TASKS):
         for seed in run.seeds_of(task, FIRST_SEED_ALONE):
             trial = Trial(run, task, seed)
             all_findings.append(Findings(trial))

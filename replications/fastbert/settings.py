@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from common.training.loop import TrainingPlan
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 
 TASKS = {
     "builtin": ("sentiment", "paraphrase"),
@@ -20,13 +21,13 @@ generated tasks two, which is what ten minutes allow; the teacher does not learn
 FIRST_SEED_ALONE = frozenset({"ag-news", "imdb", "mrpc", "rte", "cola"})
 """What takes long for its length or its epochs: one seed where the scale spares."""
 
-ABLATED = frozenset({"sentiment", "sst-2", "trec"})
+ABLATED = frozenset({"mood", "sentiment", "sst-2", "trec"})
 """Where learning from labels is tried instead, and with the first seed KL as printed: short texts."""
 
-WITH_DROPOUT = frozenset({"sentiment"})
+WITH_DROPOUT = frozenset({"mood", "sentiment"})
 """Where stage 3 is also done with dropout on, with the first seed: it passes the backbone once an epoch."""
 
-SHALLOW = frozenset({"sentiment", "sst-2", "trec", "qqp-sample"})
+SHALLOW = frozenset({"mood", "sentiment", "sst-2", "trec", "qqp-sample"})
 """Where encoders of one layer and of a quarter of the layers are fine-tuned beside, with the first seed."""
 
 
@@ -58,10 +59,10 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(
-        encoder="random:tiny",
-        plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        classifiers_rate=1e-3,
-        distil=TrainingPlan(learning_rate=2e-3, epochs=2, batch_size=16, seed=0, warmup=0.1, max_gradient_norm=None),
+        encoder=SMOKE_ENCODER,
+        plan=SMOKE_PLAN,
+        classifiers_rate=SMOKE_PLAN.learning_rate,
+        distil=TrainingPlan(learning_rate=2e-3, epochs=2, batch_size=32, seed=0, warmup=0.1, max_gradient_norm=None),
     ),
     "mini": Settings(
         encoder="minilm",

@@ -23,6 +23,7 @@ from common.training.batches import BucketedBatches, EncodedSplit, encode
 from common.training.classifier import classifier_logits, predictions
 from common.training.finetune import write_report
 from common.training.loop import TrainingPlan, fit
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 from replications.pabee.method import PABEE, adamw_with_exits_at, joint_loss
 
 # -- Hyper-parameters. At the paper's scale they are the official scripts'; else ours, see README ---------------------
@@ -54,9 +55,9 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(
-        encoder="random:tiny",
-        plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        exits_rate=1e-3,
+        encoder=SMOKE_ENCODER,
+        plan=SMOKE_PLAN,
+        exits_rate=SMOKE_PLAN.learning_rate,
     ),
     "mini": Settings(
         encoder="minilm",

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from common.training.loop import TrainingPlan
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 from replications.sparse_distillation.method import (
     DAN,
     Activation,
@@ -111,9 +112,9 @@ def dan_plan(learning_rate: float, epochs: int, batch_size: int, **more: float) 
 
 SETTINGS = {
     "smoke": Settings(
-        teacher="random:tiny",
-        teacher_plan=TrainingPlan(learning_rate=1e-3, epochs=2, batch_size=16, seed=0),
-        teacher_tokens=20_000,
+        teacher=SMOKE_ENCODER,
+        teacher_plan=SMOKE_PLAN,
+        teacher_tokens=float("inf"),
         corpus_words=2_500,
         max_words=100,
         design=Design(2_000, 16, deviation=0.1),

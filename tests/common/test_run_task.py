@@ -38,7 +38,7 @@ def test_a_known_task_is_cut_to_the_scale(tmp_path: Path) -> None:
         (tmp_path / "sst2" / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
     task = run_on(tmp_path).task("sst-2")
     assert not task.is_own
-    assert (len(task.train), len(task.tune), len(task.dev)) == (256, 75, 128)
+    assert (len(task.train), len(task.tune), len(task.dev)) == (512, 75, 256)
 
 
 def test_one_dev_row_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_a_task_of_a_run_is_cut_to_its_scale(tmp_path: Path) -> None:
     store, silent = ArtifactStore(tmp_path), lambda *_: None
     run = Run("smoke-builtin", scale, "builtin", None, (), (0,), store, tmp_path, silent, silent)
     task = run.task("sentiment")
-    assert (len(task.train), len(task.tune), len(task.dev)) == (256, 128, 128)
+    assert (len(task.train), len(task.tune), len(task.dev)) == (512, 128, 256)
     assert run.task("sentiment") is task
     assert run.data_fingerprints() == {"sentiment": task.fingerprint}
 

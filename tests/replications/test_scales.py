@@ -1,10 +1,25 @@
 """What every paper does at a scale."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
+from toy_run import small_run
 
 from common.replication import Replication, find_replications
 from common.runner import Request, describe_plan
 from common.scales import SCALES, find_scale
+from common.tasks.catalogue import SMOKE_TASKS
+from common.tasks.metrics import score
+from common.training.classifier import EncoderClassifier, classifier_logits
+from common.training.finetune import FineTuner, encode_task
+from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
+from replications.cascadebert.settings import SETTINGS as CASCADEBERT
+from replications.deebert.trial import SETTINGS as DEEBERT
+from replications.fastbert.settings import SETTINGS as FASTBERT
+from replications.pabee.trial import SETTINGS as PABEE
+from replications.sparse_distillation.settings import SETTINGS as SPARSE
 
 
 @pytest.mark.parametrize("replication", find_replications(), ids=lambda replication: replication.slug)
@@ -16,3 +31,31 @@ def test_every_paper_has_a_plan_at_the_full_scale_with_nothing_but_the_trained_r
 
 def test_only_the_scales_for_a_gpu_spare_nothing() -> None:
     assert {name for name, scale in SCALES.items() if not scale.spares} == {"full", "paper"}
+
+
+# -- Smoke: too small to judge a paper by, but large enough that a change of a method moves what is measured -----------
+
+
+@pytest.mark.parametrize("name", SMOKE_TASKS)
+def test_at_the_smoke_scale_the_baseline_learns(tmp_path: Path, name: str) -> None:
+    """Where nothing is learned, any threshold and any loss measure the same."""
+    run = small_run(tmp_path)
+    task, source = run.task(name), run.encoder(SMOKE_ENCODER)
+    encoded = encode_task(source.tokenizer, task, SMOKE_PLAN.max_length)
+    tuner = FineTuner(run.store, source, run.say, run.progress)
+    model = EncoderClassifier.load(tuner.fine_tune(task, encoded, SMOKE_PLAN, source.encoder.num_layers))
+    logits, labels = classifier_logits(model, encoded.dev, torch.device("cpu")), encoded.dev.labels.numpy()
+    constant = max(score(task.metric, np.full_like(labels, answer), labels) for answer in (0, 1))
+    learned = score(task.metric, logits.argmax(-1).numpy(), labels)
+    assert learned >= constant + 0.2
+    assert learned < 1, "thresholds matter only where some answers are wrong"
+
+
+def test_at_the_smoke_scale_every_paper_has_the_same_baseline() -> None:
+    plans = [
+        *((DEEBERT["smoke"].encoder, DEEBERT["smoke"].stage1), (PABEE["smoke"].encoder, PABEE["smoke"].plan)),
+        *((FASTBERT["smoke"].encoder, FASTBERT["smoke"].plan), (SPARSE["smoke"].teacher, SPARSE["smoke"].teacher_plan)),
+        (CASCADEBERT["smoke"].encoder, CASCADEBERT["smoke"].plan),
+    ]
+    assert plans == [(SMOKE_ENCODER, SMOKE_PLAN)] * 5
+    assert PABEE["smoke"].pooling == CASCADEBERT["smoke"].pooling

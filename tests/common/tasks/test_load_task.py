@@ -21,7 +21,7 @@ def test_spellings(written: str, canonical: str) -> None:
 
 
 def test_known_tasks() -> None:
-    assert known_tasks("builtin") == ("sentiment", "entailment", "paraphrase")
+    assert known_tasks("builtin") == ("sentiment", "entailment", "paraphrase", "mood", "reply")
     assert "qqp-sample" in known_tasks("files") and "qqp-sample" not in known_tasks("hub")
     for source in ("builtin", "files", "hub"):
         assert all(canonical_name(name) == name for name in known_tasks(source))
