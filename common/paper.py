@@ -11,7 +11,6 @@ A misspelt key or a wrong type ends with one message that names the file and the
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +21,7 @@ from common.errors import UserError, did_you_mean
 from common.records.facts import Premise
 from common.records.measurements import Quantifier
 from common.reporting.looks import parse_look
+from common.strict_yaml import UniqueKeys
 
 Provenance = Literal["fulltext", "official-code", "official-readme", "secondary", "memory", "eyeballed", "ours"]
 Subject = Literal["efficiency", "quality"]
@@ -341,7 +341,7 @@ def load_paper(path: Path) -> Paper:
             its folder.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:
@@ -386,23 +386,6 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for a in get_args(annotation) if (found := _model_inside(a))), None)
-
-
-def _loader() -> type[Any]:
-    """Return a safe YAML loader (libyaml's where there) that refuses a key given twice."""
-    base: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class UniqueKeys(base):  # type: ignore[misc]
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            seen = set()
-            for key, _ in node.value:
-                if key.value in seen:
-                    problem = f"the key {key.value!r} is given twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-            return dict(super().construct_mapping(node, deep=deep))
-
-    return UniqueKeys
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

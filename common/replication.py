@@ -185,9 +185,8 @@ class Run:
                 )
             self._whole[name] = len(task.train)
             task = task.hold_back(min(self.scale.tune_examples, len(task.train) // HELD_BACK))
-            if not task.is_own:
-                task = task.at_most(self.scale.train_examples, self.scale.dev_examples)
-            self._tasks[name] = task
+            limits = task.limits if task.is_own else (self.scale.train_examples, self.scale.dev_examples)
+            self._tasks[name] = task.at_most(*limits)
         return self._tasks[name]
 
     def tasks_or(self, own: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ from common.records.measurements import Measurement, read_claims, write_json, wr
 from common.records.predictions import write_predictions
 from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
-from common.tasks.catalogue import check_source, find_facts
+from common.tasks import canonical_names
+from common.tasks.catalogue import check_source
 
 MOST_SEEDS = 100
 
@@ -48,7 +49,8 @@ class Request:
         scale, data = find_scale(options.scale), options.data
         check_source(data)
         seeds = _seed_count(options.seeds)
-        return Request(scale, data, _data_folder(data, options.data_dir), seeds, _task_names(options.tasks))
+        data_dir = _data_folder(data, options.data_dir)
+        return Request(scale, data, data_dir, seeds, _task_names(options.tasks, data, data_dir))
 
     @property
     def run_name(self) -> str:
@@ -77,11 +79,9 @@ def _data_folder(data: str, text: str) -> Path | None:
     return folder
 
 
-def _task_names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated list, each once; a known task in its canonical spelling, as records need it."""
-    typed = [name.strip() for name in text.split(",") if name.strip()]
-    known = [(find_facts(name), name) for name in typed]
-    return tuple(dict.fromkeys(facts.name if facts else name for facts, name in known))
+def _task_names(text: str, data: str, data_dir: Path | None) -> tuple[str, ...]:
+    """The names in a comma-separated list, each once, in their canonical spelling, as records need it."""
+    return canonical_names((name.strip() for name in text.split(",") if name.strip()), data, data_dir)
 
 
 @dataclass

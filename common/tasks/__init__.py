@@ -6,6 +6,7 @@ naming the tasks must not cost the import of `datasets`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from common.errors import UserError
@@ -19,7 +20,7 @@ from common.tasks.catalogue import (
 )
 from common.tasks.task import Example, Task
 
-__all__ = ["Example", "Task", "canonical_name", "known_tasks", "load_task"]
+__all__ = ["Example", "Task", "canonical_name", "canonical_names", "known_tasks", "load_task"]
 
 
 def load_task(name: str, source: str, data_dir: Path | None = None) -> Task:
@@ -50,6 +51,22 @@ def load_task(name: str, source: str, data_dir: Path | None = None) -> Task:
     return hub_task(facts.name)
 
 
+def canonical_names(names: Iterable[str], source: str, data_dir: Path | None) -> tuple[str, ...]:
+    """The names of tasks in their canonical spelling, each once: of a data set of one's own that of its folder.
+
+    A name that stands for nothing stays as it is; `load_task` says what is wrong with it.
+    """
+    folders: dict[str, str] = {}
+    if source == "files" and data_dir is not None and data_dir.is_dir():
+        folders = {match_key(folder.name): folder.name for folder in sorted(data_dir.iterdir()) if folder.is_dir()}
+
+    def canonical(name: str) -> str:
+        facts = find_facts(name)
+        return facts.name if facts else folders.get(match_key(name), name)
+
+    return tuple(dict.fromkeys(map(canonical, names)))
+
+
 def _load_files(name: str, data_dir: Path | None) -> Task:
     from common.tasks.files import files_task
 
@@ -65,6 +82,9 @@ def _load_files(name: str, data_dir: Path | None) -> Task:
         return files_task(facts.name, data_dir)
     own = sorted(folder.name for folder in data_dir.iterdir() if folder.is_dir())
     if match_key(name) not in map(match_key, own):
+        from common.tasks.published_files import refuse_own_folder
+
+        refuse_own_folder(data_dir)
         published = known_tasks("files")
         own = [folder for folder in own if find_facts(folder) is None]
         raise unknown_task(name, (*published, *own), f"DATA=files in {data_dir}")

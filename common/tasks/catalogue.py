@@ -8,6 +8,7 @@ Nothing heavy is imported here: listing the tasks must be instant.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,12 +61,13 @@ _FACTS = (
 SMOKE_TASKS = ("mood", "reply")
 """The generated tasks that an encoder without pretraining learns in seconds; the other three want a pretrained one."""
 
-_BY_KEY = {"".join(filter(str.isalnum, facts.name)): facts for facts in _FACTS}
-
 
 def match_key(name: str) -> str:
-    """Return `name` as it is compared: lower case, letters and digits alone (`SST-2` -> `sst2`)."""
-    return "".join(filter(str.isalnum, name.lower()))
+    """Return `name` as it is compared: lower case, without `-`, `_` and blanks (`SST-2` -> `sst2`, `c++` -> `c++`)."""
+    return re.sub(r"[-_\s]", "", name.casefold()) or name
+
+
+_BY_KEY = {match_key(facts.name): facts for facts in _FACTS}
 
 
 def find_facts(name: str) -> TaskFacts | None:

@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 
 from common.errors import UserError
 from common.tasks.catalogue import find_facts, match_key
-from common.tasks.reading import COMPRESSIONS, Row, find_file, numbered_lines, tsv_rows
+from common.tasks.reading import COMPRESSIONS, Row, find_file, numbered_lines
+from common.tasks.row_files import tsv_rows
 from common.tasks.task import Example, Task
 
 SplitName = Literal["train", "dev"]
@@ -130,9 +131,28 @@ def published_task(name: str, data_dir: Path) -> Task:
     facts = find_facts(name)
     if facts is None:
         raise ValueError(f"{name} is not in the catalogue")
+    folder = find_folder(name, data_dir)
+    own = next((path for path in folder.iterdir() if path.name.lower() in {"task.yaml", "task.yml"}), None)
+    if own is not None:
+        raise UserError(
+            f"{own} would be ignored: '{folder.name}' is read as the published {facts.name}, whose columns, labels and "
+            "metric are known. Remove the file, or give the folder a name of its own."
+        )
     train = read_split(name, data_dir, "train")
+    _check_numbering(folder, train, PUBLISHED[name].reader)
     dev = read_split(name, data_dir, "dev")
     return Task(facts.name, facts.labels, facts.metric, "files", train, dev)
+
+
+def _check_numbering(folder: Path, train: tuple[Example, ...], reader: Reader) -> None:
+    """Refuse classes that are numbered from 1: where the last does not occur, they read as other classes."""
+    values = reader.values if isinstance(reader, Tsv) else ()
+    found = sorted({int(e.label) for e in train})
+    if len(values) > 2 and values[0] == "0" and len(found) > 1 and found[0] > 0:
+        raise UserError(
+            f"{folder}: the training file has labels {', '.join(map(str, found))} and no 0: is it numbered from 1? "
+            f"Expected 0 to {len(values) - 1}, each at least once."
+        )
 
 
 def read_split(name: str, data_dir: Path, split: SplitName) -> tuple[Example, ...]:
@@ -166,6 +186,7 @@ def find_folder(name: str, data_dir: Path) -> Path:
     folders = sorted(folder for folder in data_dir.iterdir() if folder.is_dir())
     matching = [folder for folder in folders if match_key(folder.name) == match_key(name)]
     if not matching:
+        refuse_own_folder(data_dir)
         found = ", ".join(folder.name for folder in folders) or "none"
         raise UserError(f"no folder '{name}' in {data_dir}; folders found: {found}.")
     if len(matching) > 1:
@@ -173,3 +194,14 @@ def find_folder(name: str, data_dir: Path) -> Path:
             f"{name} matches several folders in {data_dir}: {', '.join(folder.name for folder in matching)}. Keep one."
         )
     return matching[0]
+
+
+def refuse_own_folder(data_dir: Path) -> None:
+    """Raise a UserError if `data_dir` holds a training file itself: it is a data set's folder, not that of them all."""
+    inside = next((path for path in sorted(data_dir.iterdir()) if path.name.lower().startswith("train.")), None)
+    if inside is not None:
+        parent, name = data_dir.resolve().parent, data_dir.resolve().name
+        raise UserError(
+            f"{data_dir} holds {inside.name}, so it is the folder of one data set; DATA_DIR is the folder that such "
+            f"folders lie in. Type DATA_DIR={parent} TASKS={name}"
+        )

@@ -37,6 +37,7 @@ class Task:
         train, dev, test: the splits. Results are reported on `dev`; `test` may be empty (GLUE hides its
             labels).
         tune: a part of the original train split, held back for choosing thresholds (see `hold_back`).
+        limits: at most so many train and dev examples are to be used, as the user says (None: all).
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task:
     dev: tuple[Example, ...]
     test: tuple[Example, ...] = ()
     tune: tuple[Example, ...] = ()
+    limits: tuple[int | None, int | None] = (None, None)
 
     @property
     def is_regression(self) -> bool:

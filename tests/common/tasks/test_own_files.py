@@ -48,17 +48,17 @@ def test_tsv_is_read_without_quoting(tmp_path: Path) -> None:
 
 def test_task_yaml_names_columns_labels_and_metric(tmp_path: Path) -> None:
     facts = "columns: {text_a: review, label: stars}\nmetric: f1\nlabels: [poor, good]\n"
-    rows = "stars,text,review\ngood,x,nice\n"
+    rows = "stars,text,review\ngood,x,nice\npoor,x,dull\n"
     task = load(make(tmp_path, {"train.csv": rows, "dev.csv": rows, "task.yaml": facts}))
     assert (task.labels, task.metric) == (("poor", "good"), "f1")
-    assert task.train == (Example("nice", None, 1.0),)
+    assert task.train == (Example("nice", None, 1.0), Example("dull", None, 0.0))
 
 
 def test_regression(tmp_path: Path) -> None:
-    rows = "sentence1,sentence2,label\na,b,2.5\n"
+    rows = "sentence1,sentence2,label\na,b,2.5\nc,d, -1e0 \n"
     task = load(make(tmp_path, {"train.csv": rows, "dev.csv": rows, "task.yaml": "labels: []\n"}))
     assert task.is_regression and task.metric == "spearman"
-    assert task.train == (Example("a", "b", 2.5),)
+    assert task.train == (Example("a", "b", 2.5), Example("c", "d", -1.0))
 
 
 def test_labels_from_yaml_may_be_numbers(tmp_path: Path) -> None:
@@ -74,11 +74,11 @@ BAD = {
     "no dev": ({"train.csv": GOOD}, r"no dev file in .*dev\.csv.*validation\.csv"),
     "no text column": (
         {"train.csv": "review,label\na,x\n", "dev.csv": GOOD},
-        r"train\.csv:2: no text column; columns found: review, label.*task\.yaml",
+        r"train\.csv:1: no text column; columns found: review, label.*task\.yaml",
     ),
     "no label column": (
         {"train.csv": "text,class\na,x\n", "dev.csv": GOOD},
-        r"train\.csv:2: no column 'label'; columns found: text, class",
+        r"train\.csv:1: no column 'label'; columns found: text, class",
     ),
     "unseen label in dev": (
         {"train.csv": GOOD, "dev.csv": "text,label\na,x\nb,z\n"},
@@ -107,7 +107,7 @@ BAD = {
         {"train.csv": GOOD, "dev.csv": GOOD, "task.yaml": "metrics: f1\n"},
         r"task\.yaml: metrics: .*Known keys: columns",
     ),
-    "not YAML": ({"train.csv": GOOD, "dev.csv": GOOD, "task.yaml": "labels: [a\n"}, r"task\.yaml: not readable"),
+    "not YAML": ({"train.csv": GOOD, "dev.csv": GOOD, "task.yaml": "labels: [a\n"}, r"task\.yaml:2: not readable"),
     "unknown metric": (
         {"train.csv": GOOD, "dev.csv": GOOD, "task.yaml": "metric: f2\n"},
         r"task\.yaml: metric: unknown metric 'f2'; known: accuracy",

@@ -212,3 +212,28 @@ def test_published_row_counts(name: str) -> None:
     positives = {"sst-2": 444, "mrpc": 279, "imdb": 12_500}
     if name in positives:
         assert sum(example.label for example in task.dev) == positives[name]
+
+
+def test_labels_numbered_from_1_are_not_taken_as_other_classes(tmp_path: Path) -> None:
+    rows = "".join(f"{1 + i % 3}\tnews {i}\n" for i in range(9))
+    write(tmp_path, "ag_news", {"train.tsv": f"label\ttext\n{rows}", "test.tsv": f"label\ttext\n{rows}"})
+    with pytest.raises(UserError, match=r"labels 1, 2, 3 and no 0: is it numbered from 1\? Expected 0 to 3"):
+        load_task("ag-news", "files", tmp_path)
+
+
+def test_a_task_yaml_in_a_published_folder_is_not_ignored(tmp_path: Path) -> None:
+    folder, files, _ = LAYOUTS["sst-2"]
+    for name in ("task.yaml", "Task.yml"):
+        write(tmp_path, folder, {**files, name: "metric: macro_f1\n"})
+        with pytest.raises(UserError, match=rf"SST-2/{name} would be ignored: .* read as the published sst-2"):
+            load_task("sst-2", "files", tmp_path)
+        (tmp_path / folder / name).unlink()
+    load_task("sst-2", "files", tmp_path)
+
+
+def test_a_file_in_two_forms_is_refused(tmp_path: Path) -> None:
+    folder, files, _ = LAYOUTS["sst-2"]
+    write(tmp_path, folder, files)
+    write(tmp_path, folder, files, ".gz")
+    with pytest.raises(UserError, match=r"SST-2: train\.tsv and train\.tsv\.gz stand side by side\. Keep one"):
+        load_task("sst-2", "files", tmp_path)
