@@ -70,6 +70,15 @@ def plain_texts(run: Run, words: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
+def check_plain_texts(run: Run) -> None:
+    """Raise, before anything is trained, what `plain_texts` would raise.
+
+    Raises:
+        UserError: as `plain_texts`.
+    """
+    plain_texts(run, words=1)
+
+
 def _generated(run: Run, words: int) -> Iterator[str]:
     """Texts of every generated task of the scale; a text has at least four words, so that many texts are enough."""
     is_smoke = run.scale.name == "smoke"
@@ -83,6 +92,7 @@ def _generated(run: Run, words: int) -> Iterator[str]:
 def _wikipedia(run: Run, words: int) -> Iterator[str]:
     """Sentences from the head of the file, ten times as many as are wanted, so that articles mix."""
     left = 10 * words
+    _check_wikipedia(run.data_dir or Path())
     for paragraph in paragraphs(WIKIPEDIA, run.data_dir or Path()):
         for sentence in sentences(paragraph):
             count = len(sentence.split())
@@ -91,6 +101,17 @@ def _wikipedia(run: Run, words: int) -> Iterator[str]:
                 left -= count
         if left <= 0:
             return
+
+
+def _check_wikipedia(data_dir: Path) -> None:
+    try:
+        next(paragraphs(WIKIPEDIA, data_dir), None)
+    except UserError as error:
+        raise UserError(
+            "CascadeBERT's cascade begins with small encoders that were pretrained for themselves; there are none to "
+            "be had for this backbone, so they are made from plain text, whatever the task. Put some English text, a "
+            f"paragraph a line, into train.txt in the folder {WIKIPEDIA} of {data_dir} ({error})"
+        ) from error
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> EncodedSplit:  # noqa: ANN401

@@ -23,6 +23,7 @@ from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
+from replications.cascadebert.complete import check_plain_texts
 from replications.cascadebert.difficulty import inversion_score, log_odds
 from replications.cascadebert.findings import (
     CASCADE,
@@ -50,6 +51,7 @@ def trained_steps(run: Run) -> list[Step]:
     complete = complete_encoders(run)
     steps: list[Step] = []
     if not complete.published:
+        check_plain_texts(run)
         steps.append(
             Step.making("complete small encoders, distilled on plain text", complete.estimate, complete.folder)
         )

@@ -35,12 +35,9 @@ def unlabelled(run: Run, name: str, words: int, max_words: int) -> tuple[Example
         UserError: no corpus is known for this task and source, its files are missing, or they hold no other text.
     """
     task = run.task(name)
-    texts = _shuffled(_SOURCES[run.data](run, task))
+    texts = _shuffled(_texts(run, task))
     if not texts:
-        raise UserError(
-            f"{name}: distillation needs unlabelled text, and DATA={run.data} holds none beyond the labelled examples "
-            f"of SCALE={run.scale.name}. Type a smaller SCALE, or add text"
-        )
+        raise _no_text(run, name)
     chosen: list[Example] = []
     budget = words
     partners = _shuffled(texts, seed=1)
@@ -53,6 +50,34 @@ def unlabelled(run: Run, name: str, words: int, max_words: int) -> tuple[Example
     return tuple(chosen)
 
 
+def check_unlabelled(run: Run, name: str) -> None:
+    """Raise, before anything is trained, what `unlabelled` would raise.
+
+    Raises:
+        UserError: as `unlabelled`.
+    """
+    if next(_texts(run, run.task(name)), None) is None:
+        raise _no_text(run, name)
+
+
+def _no_text(run: Run, name: str) -> UserError:
+    return UserError(
+        f"{name}: distillation needs unlabelled text, and DATA={run.data} holds none beyond the labelled examples "
+        f"of SCALE={run.scale.name}. Type a smaller SCALE, or add text"
+    )
+
+
+def _texts(run: Run, task: Task) -> Iterator[str]:
+    """The source's texts without the task's own: C must not show the students what they are scored on."""
+    own = set(map(_plain, _labelled(task)))
+    return (text for text in _SOURCES[run.data](run, task) if _plain(text) not in own)
+
+
+def _plain(text: str) -> str:
+    """A text as it is compared: neither markup, case nor spacing make another of it."""
+    return " ".join(without_markup(text).casefold().split())
+
+
 def _shuffled(texts: Iterable[str], seed: int = 0) -> list[str]:
     """Distinct texts in random order."""
     distinct = sorted(set(texts))
@@ -61,16 +86,15 @@ def _shuffled(texts: Iterable[str], seed: int = 0) -> list[str]:
 
 
 def _labelled(task: Task) -> set[str]:
-    """Every text of the task itself: none of them belongs in C."""
+    """Every text of the task itself, as it was cut."""
     examples = (*task.train, *task.tune, *task.dev, *task.test)
     return {text for e in examples for text in (e.text_a, e.text_b) if text is not None}
 
 
 def _rest_of_train(run: Run, task: Task) -> Iterator[str]:
     """Builtin: what the generated training split holds beyond what the task was cut to."""
-    labelled = _labelled(task)
     for e in load_task(task.name, run.data, run.data_dir).train:
-        yield from (text for text in (e.text_a, e.text_b) if text is not None and text not in labelled)
+        yield from (text for text in (e.text_a, e.text_b) if text is not None)
 
 
 def _from_files(run: Run, task: Task) -> Iterator[str]:
@@ -103,9 +127,8 @@ def _review_sentences(_: Task, data_dir: Path) -> Iterator[str]:
         yield from (s for s in sentences(review) if FEWEST_WORDS <= len(s.split()) <= WORDS_OF_A_PARAGRAPH)
 
 
-def _other_reviews(task: Task, data_dir: Path) -> Iterator[str]:
-    labelled = set(map(without_markup, _labelled(task)))
-    return (text for text in texts_of("imdb", data_dir) if text not in labelled)
+def _other_reviews(_: Task, data_dir: Path) -> Iterator[str]:
+    return texts_of("imdb", data_dir)
 
 
 def _wiki_paragraphs(_: Task, data_dir: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from common.records.measurements import Measurement
 from common.replication import Run, Step
 from common.rows import Rows
 from replications.sparse_distillation.clock import speeds, tokenisation_times
+from replications.sparse_distillation.corpus import check_unlabelled
 from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, score
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.settings import Design
@@ -51,6 +52,7 @@ def trained_steps(run: Run) -> list[Step]:
     found: list[Findings] = []
     for task in run.tasks_or(TASKS):
         lesson = Lesson(run, task)
+        check_unlabelled(run, task)
         steps.extend(_lesson_steps(lesson))
         for seed in run.seeds:
             found.append(Findings(Trial(lesson, seed)))

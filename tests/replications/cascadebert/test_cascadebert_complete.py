@@ -32,6 +32,7 @@ from replications.cascadebert.complete import (
     plain_texts,
     with_kept_embeddings,
 )
+from replications.cascadebert.experiments import trained_steps
 from replications.cascadebert.rivals import (
     Agreeing,
     adamw_with_heads_at,
@@ -83,6 +84,14 @@ def test_without_plain_text_the_user_is_told_what_to_do(tmp_path: Path) -> None:
         plain_texts(run_on("hub", tmp_path), 100)
     with pytest.raises(UserError, match="wiki_en_2021"):
         plain_texts(run_on("files", tmp_path, tmp_path), 100)
+
+
+def test_a_plan_says_that_plain_text_is_wanted_and_why(tmp_path: Path) -> None:
+    run = replace(run_on("files", tmp_path, tmp_path), task_names=("mine",))
+    with pytest.raises(
+        UserError, match="made from plain text, whatever the task.*train.txt in the folder wiki_en_2021"
+    ):
+        trained_steps(run)
 
 
 def test_texts_come_alone_and_in_pairs() -> None:

@@ -13,7 +13,8 @@ from common.replication import Run
 from common.tasks import load_task
 from common.tasks.task import Example, Task
 from replications.sparse_distillation import corpus as corpus_module
-from replications.sparse_distillation.corpus import unlabelled
+from replications.sparse_distillation.corpus import check_unlabelled, unlabelled
+from replications.sparse_distillation.experiments import trained_steps
 
 PLENTY = 10**9
 
@@ -177,6 +178,25 @@ def test_a_task_of_ones_own_takes_a_corpus_of_ones_own(toy_run: Run, data_dir: P
     (data_dir / "mails-unlabelled").mkdir()
     (data_dir / "mails-unlabelled" / "train.txt").write_text("one more mail\n\n  and another  \n")
     assert sorted(texts(unlabelled(toy_run, "mails", PLENTY, 128))) == ["and another", "one more mail"]
+
+
+def test_texts_of_the_task_are_not_in_a_corpus_of_ones_own(toy_run: Run, data_dir: Path) -> None:
+    write_own(data_dir)
+    (data_dir / "mails-unlabelled").mkdir()
+    leaked = [f"mail {i} of {name}" for i in range(40) for name in ("train.csv", "dev.csv")]
+    spelled = ["Mail 3 of  dev.csv", "mail 4<br />of dev.csv"]
+    (data_dir / "mails-unlabelled" / "train.txt").write_text("\n".join(["one more mail", *leaked, *spelled]))
+    assert texts(unlabelled(toy_run, "mails", PLENTY, 128)) == ["one more mail"]
+    (data_dir / "mails-unlabelled" / "train.txt").write_text("\n".join(leaked))
+    for ask in (lambda: unlabelled(toy_run, "mails", PLENTY, 128), lambda: check_unlabelled(toy_run, "mails")):
+        with pytest.raises(UserError, match="needs unlabelled text.* none beyond the labelled examples"):
+            ask()
+
+
+def test_a_plan_says_that_there_is_no_corpus(toy_run: Run, data_dir: Path) -> None:
+    write_own(data_dir)
+    with pytest.raises(UserError, match="mails-unlabelled"):
+        trained_steps(replace(toy_run, task_names=("mails",)))
 
 
 def test_without_a_corpus_of_ones_own_the_message_says_where_to_put_one(toy_run: Run, data_dir: Path) -> None:
