@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from common.records.claims import Decide
     from common.records.facts import RunFacts
     from common.records.predictions import Evidence
+    from common.tasks.description import DataSummary
     from common.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,6 +160,7 @@ class Run:
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
     _whole: dict[str, int] = field(default_factory=dict)
+    _summaries: dict[str, DataSummary] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """The task `name` with a part of train held back as `tune`, cut to the run's scale if the project knows it.
@@ -171,8 +173,9 @@ class Run:
         """
         if name not in self._tasks:
             from common.tasks import load_task
+            from common.tasks.description import summarise
 
-            task = load_task(name, self.data, self.data_dir)
+            task = read = load_task(name, self.data, self.data_dir)
             if len(task.train) < LEAST_TRAIN:
                 raise UserError(
                     f"{name}: {len(task.train)} training examples are too few: expected at least {LEAST_TRAIN}, "
@@ -186,8 +189,13 @@ class Run:
             self._whole[name] = len(task.train)
             task = task.hold_back(min(self.scale.tune_examples, len(task.train) // HELD_BACK))
             limits = task.limits if task.is_own else (self.scale.train_examples, self.scale.dev_examples)
-            self._tasks[name] = task.at_most(*limits)
+            self._tasks[name] = used = task.at_most(*limits)
+            self._summaries[name] = summarise(read, used, "task.yaml" if task.is_own else f"SCALE={self.scale.name}")
         return self._tasks[name]
+
+    def describe_data(self) -> list[str]:
+        """What was read of every task asked for so far and what is used of it, as lines of text with warnings."""
+        return [line for summary in self._summaries.values() for line in summary.lines()]
 
     def tasks_or(self, own: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
         """The user's choice of tasks; else the smoke scale's, the same for every paper; else the paper's `own`."""

@@ -1,5 +1,6 @@
 """What a run makes of a task: known ones are cut to the scale, the user's own are used whole."""
 
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from common.artifacts import ArtifactStore
 from common.errors import UserError
 from common.replication import Run
+from common.runner import Request
 from common.scales import SCALES
 
 
@@ -45,3 +47,36 @@ def test_one_dev_row_is_refused_before_anything_is_trained(tmp_path: Path) -> No
     write(tmp_path / "mine", 40, 1)
     with pytest.raises(UserError, match="mine: 1 evaluation example is too few: expected at least 2"):
         run_on(tmp_path).task("mine")
+
+
+def test_what_the_user_says_at_most_is_used_and_told(tmp_path: Path) -> None:
+    write(tmp_path / "mine", 400, 200)
+    (tmp_path / "mine" / "task.yaml").write_text("at_most: {train: 100, dev: 50}\n")
+    run = run_on(tmp_path)
+    task = run.task("mine")
+    assert (len(task.train), len(task.tune), len(task.dev)) == (100, 50, 50)
+    assert [line for line in run.describe_data() if "cut by task.yaml" in line]
+
+
+def test_a_run_tells_what_it_made_of_its_data(tmp_path: Path) -> None:
+    write(tmp_path / "mine", 3000, 20)
+    write(tmp_path / "sst2", 3000, 1200, header="sentence\tlabel", row="{}\t{}")
+    for name in ("train", "dev"):
+        (tmp_path / "sst2" / f"{name}.csv").rename(tmp_path / "sst2" / f"{name}.tsv")
+    run = run_on(tmp_path, "mini")
+    assert run.describe_data() == []
+    run.task("mine")
+    run.task("sst-2")
+    told = run.describe_data()
+    assert told[0] == "mine: 3,000 train and 20 dev rows read; 2 classes: 0 1,500, 1 1,500"
+    assert told[2].startswith("  warning: 20 dev rows are few")
+    assert told[3].startswith("sst-2: 3,000 train and 1,200 dev rows read; 2 classes: negative 1,500, positive 1,500")
+    assert "2,500 to train on, 375 of train held back" not in told[1]
+    assert "2,500 to train on, 375 of train held back for choosing thresholds, 1,000 of dev" in told[4]
+    assert "(cut by SCALE=mini)" in told[4]
+
+
+def test_two_spellings_on_the_command_line_are_one_task(tmp_path: Path) -> None:
+    write(tmp_path / "subj", 40, 40)
+    options = Namespace(scale="smoke", data="files", data_dir=str(tmp_path), seeds="1", tasks="subj,Subj, SST2")
+    assert Request.parse(options).tasks == ("subj", "sst-2")

@@ -88,9 +88,7 @@ def test_without_plain_text_the_user_is_told_what_to_do(tmp_path: Path) -> None:
 
 def test_a_plan_says_that_plain_text_is_wanted_and_why(tmp_path: Path) -> None:
     run = replace(run_on("files", tmp_path, tmp_path), task_names=("mine",))
-    with pytest.raises(
-        UserError, match="made from plain text, whatever the task.*train.txt in the folder wiki_en_2021"
-    ):
+    with pytest.raises(UserError, match="made from plain text, whatever the task.*train.txt in the folder wiki"):
         trained_steps(run)
 
 
