@@ -13,7 +13,7 @@ from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
 from common.records.measurements import Measurement
-from common.replication import Run
+from common.replication import Run, choose
 from common.scales import find_scale
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, classifier_logits
@@ -25,6 +25,7 @@ from replications.cascadebert.findings import (
     COMPLETE_DAR,
     DEEBERT,
     PABEE,
+    PRINTED_THRESHOLDS,
     TRUNCATED,
     WITHOUT_DAR,
     Findings,
@@ -297,10 +298,16 @@ def test_cost_shares_sum_to_one() -> None:
     }
 
 
-def test_at_the_papers_scale_the_settings_are_the_scripts() -> None:
+def test_at_the_papers_scale_the_settings_are_those_of_paper_yaml() -> None:
+    (replication,) = choose("cascadebert")
+    facts = {fact.name: fact.value for fact in replication.paper.hyperparameters}
     paper = SETTINGS["paper"]
-    assert (paper.margin, paper.weight) == (0.5, 0.5)
-    assert (paper.plan.learning_rate, paper.plan.epochs, paper.plan.batch_size) == (2e-5, 5, 16)
-    assert paper.labels.seeds == 5
-    assert paper.published[2] == "google/bert_uncased_L-2_H-768_A-12"
-    assert paper.small == paper.shallow == (2, 4, 6)
+    for plan in (paper.plan, paper.complete_plan):
+        found = (plan.learning_rate, plan.batch_size, plan.epochs, plan.max_length, plan.weight_decay, plan.warmup)
+        expected = (*(facts[name] for name in ("learning_rate", "train_batch_size", "epochs", "max_seq_length")), 0, 0)
+        assert found == expected
+    assert (paper.margin, paper.weight) == (facts["confidence_margin"], facts["dar_weight"])
+    assert paper.labels.seeds == facts["difficulty_seeds"]
+    small, big = facts["cascade"]
+    assert paper.published[paper.small[0]].endswith(small) and paper.encoder.endswith(big)
+    assert PRINTED_THRESHOLDS == facts["confidence_thresholds"]

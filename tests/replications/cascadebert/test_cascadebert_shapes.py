@@ -105,7 +105,7 @@ def test_what_two_batches_pass_on_reaches_the_big_model_in_one(small: None, monk
     assert len(part_of_a_batch) == 6
 
 
-def test_every_backbone_has_its_steps() -> None:
-    steps = shapes.shape_steps(RUN)
-    assert all(any(backbone in step.name for step in steps) for backbone in shapes.BACKBONES)
-    assert sum(step.seconds for step in steps) < 180
+def test_the_steps_measure_every_backbone(small: None) -> None:
+    rows = [m for step in shapes.shape_steps(RUN) for m in step.measure()]
+    assert {m.backbone for m in rows if m.timed and m.backbone} == set(shapes.BACKBONES)
+    assert {m.backbone for m in rows if not m.timed} >= set(shapes.BACKBONES)

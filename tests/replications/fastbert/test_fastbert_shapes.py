@@ -104,10 +104,7 @@ def test_the_runtime_is_compared_with_waiting_for_the_slowest(small: None) -> No
     assert all(m.value > 0 for m in rows)
 
 
-def test_every_backbone_has_its_steps_and_the_claim_is_decided() -> None:
-    steps = shapes.shape_steps(RUN)
-    assert all(any(backbone in step.name for step in steps) for backbone in shapes.BACKBONES)
-    assert sum(step.seconds for step in steps) < 200
-    (claim,) = (m for m in shapes.closed_forms(RUN) if m.experiment == "claims")
-    assert claim.system == "fastbert-flops-classifier-share"
-    assert claim.value <= 0.026
+def test_the_steps_measure_every_backbone(small: None) -> None:
+    rows = [m for step in shapes.shape_steps(RUN) for m in step.measure()]
+    assert {m.backbone for m in rows if m.timed and m.backbone} == set(shapes.BACKBONES)
+    assert {m.backbone for m in rows if not m.timed} >= set(shapes.BACKBONES)

@@ -12,7 +12,6 @@ from common.early_exit.runtime import all_exits, collect_logits, run_early_exit,
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
 from common.errors import UserError
-from common.tasks.hub import HUB_SETS
 from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.loop import TrainingPlan, fit
@@ -279,11 +278,6 @@ def test_values_agree_with_their_neighbours_not_with_the_first() -> None:
     """0.0, 0.4, 0.8 drift apart by 0.8, yet each step is below 0.5."""
     drifting = torch.tensor([[[0.0], [0.4], [0.8], [1.2]]])
     assert simulate(drifting, leaves_within(0.5, 2, 4)).exit_layer.tolist() == [3]
-
-
-def test_mnli_is_scored_on_the_matched_set() -> None:
-    """The official script keeps the mismatched score under the same key and pools the layers of both sets."""
-    assert HUB_SETS["mnli"].dev == "validation_matched"
 
 
 # -- Bad input --------------------------------------------------------------------------------------------------------

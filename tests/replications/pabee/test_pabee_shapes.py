@@ -101,7 +101,7 @@ def test_the_runtime_is_compared_with_waiting_for_the_slowest(small: None) -> No
     assert all(isinstance(m, Measurement) and m.value > 0 for m in rows)
 
 
-def test_every_backbone_has_its_steps() -> None:
-    steps = shapes.shape_steps(RUN)
-    assert all(any(backbone in step.name for step in steps) for backbone in shapes.BACKBONES)
-    assert sum(step.seconds for step in steps) < 330
+def test_the_steps_measure_every_backbone(small: None) -> None:
+    rows = [m for step in shapes.shape_steps(RUN) for m in step.measure()]
+    assert {m.backbone for m in rows if m.timed and m.backbone} == set(shapes.BACKBONES)
+    assert {m.backbone for m in rows if not m.timed} >= set(shapes.BACKBONES)
