@@ -13,7 +13,7 @@ TASKS ?=
 OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)"
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce plan list tables regress regress-update bench test lint format clean
+.PHONY: help reproduce plan list tables regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ regress: $(STAMP)  ## fresh smoke metrics against the committed baselines
 
 regress-update: $(STAMP)  ## accept the fresh smoke metrics as the new baselines
 	@$(BIN)/reproduce regress --update
+
+mutants: $(STAMP)  ## break the code in known places and see that a test or regress notices (minutes)
+	@$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)  ## speed of the parts: saves to and compares with results/benchmarks/
 	@$(BIN)/reproduce bench

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("report", _report, "tables, figures, verdicts and the README summary from the records")
     regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
     regress.add_argument("--update", action="store_true", help="accept the fresh metrics as the new baselines")
+    regress.add_argument("--paper", default="all", help="one paper instead of all")
     add("bench", _bench, "time the parts with pytest-benchmark and compare with the last entry")
     return parser
 
@@ -115,7 +116,7 @@ def _report(_: argparse.Namespace) -> int:
 def _regress(options: argparse.Namespace) -> int:
     from common.regress import regress
 
-    return regress(update=options.update)
+    return regress(update=options.update, paper=options.paper)
 
 
 def _bench(_: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.records.measurements import Measurement, read_measurements
-from common.replication import RESULTS, Replication, find_replications
+from common.replication import RESULTS, Replication, choose
 from common.runner import Request, prepare, run_steps, say, write_run
 from common.scales import find_scale
 
@@ -50,15 +50,15 @@ class Difference:
         return f"{self.name}: was {before}, now {'absent' if self.now is None else f'{self.now:.6g}'}"
 
 
-def regress(*, update: bool = False) -> int:
-    """Run every paper at the smoke scale and compare; 0 if nothing moved, else 1.
+def regress(*, update: bool = False, paper: str = "all") -> int:
+    """Run every paper, or one, at the smoke scale and compare; 0 if nothing moved, else 1.
 
     With `update` the fresh records become the baselines.
 
     Raises:
-        UserError: a paper has no baseline yet.
+        UserError: a paper has no baseline yet, or there is no such paper.
     """
-    replications = find_replications()
+    replications = choose(paper)
     if update:
         for replication in replications:
             fresh_smoke(replication, keep_in=_baseline(replication))
@@ -93,7 +93,8 @@ def fresh_smoke(replication: Replication, keep_in: Path | None) -> list[Measurem
     """Measure a paper at the smoke scale with an empty cache; optionally write the record to `keep_in`."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="regress-") as cache:
-        (prepared,) = prepare(replication, SMOKE, Path(cache))
+        # With an empty cache every model is trained, as it should be: nothing to tell.
+        (prepared,) = prepare(replication, SMOKE, Path(cache), tell=lambda line: None)
         measurements = run_steps(prepared)
         if keep_in is not None:
             write_run(keep_in, prepared.run, measurements, time.monotonic() - begun)

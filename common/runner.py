@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,24 +112,30 @@ class Prepared:
     relay: Relay
 
 
-def prepare(replication: Replication, request: Request, cache: Path) -> list[Prepared]:
+def prepare(
+    replication: Replication, request: Request, cache: Path, tell: Callable[[str], None] = say
+) -> list[Prepared]:
     """The runs that `request` stands for. Facts and data are read, so that what is wrong with them shows here.
+
+    `tell` is given a line for every model that is trained.
 
     Raises:
         UserError: a malformed paper.yaml, an unknown task, missing or malformed data, a missing encoder.
     """
     _ = replication.paper
     experiments = replication.experiments()
-    trained = _prepare_run(replication, request, request.run_name, cache)
+    trained = _prepare_run(replication, request, request.run_name, cache, tell)
     prepared = [replace(trained, steps=experiments.trained_steps(trained.run))]
     if request.scale.shapes:
         bare = replace(request, data="none", data_dir=None, tasks=(), seeds=1)
-        shapes = _prepare_run(replication, bare, "shapes", cache)
+        shapes = _prepare_run(replication, bare, "shapes", cache, tell)
         prepared.append(replace(shapes, steps=experiments.shape_steps(shapes.run)))
     return prepared
 
 
-def _prepare_run(replication: Replication, request: Request, name: str, cache: Path) -> Prepared:
+def _prepare_run(
+    replication: Replication, request: Request, name: str, cache: Path, tell: Callable[[str], None]
+) -> Prepared:
     asked = [name, request.scale.name, request.data, str(request.data_dir), request.tasks, request.seeds]
     identity = [replication.sources_fingerprint(), asked]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -143,7 +150,7 @@ def _prepare_run(replication: Replication, request: Request, name: str, cache: P
         store=ArtifactStore(cache),
         scratch=journal.folder,
         progress=relay,
-        say=say,
+        say=tell,
     )
     return Prepared(run, [], journal, relay)
 

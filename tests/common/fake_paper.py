@@ -184,8 +184,7 @@ def install(paper: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (f"replications.{SLUG}", f"replications.{SLUG}.experiments", f"replications.{SLUG}.claims"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(replications, "__path__", [str(paper.root / "replications")])
-    for module in (replication, regress):
-        monkeypatch.setattr(module, "find_replications", lambda: (paper.replication,))
+    monkeypatch.setattr(replication, "find_replications", lambda: (paper.replication,))
     monkeypatch.setattr(regress, "RESULTS", paper.results)
     monkeypatch.setattr(replication, "RESULTS", paper.results)
     tables = paper.root / "tables"

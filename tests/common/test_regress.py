@@ -101,3 +101,10 @@ def test_the_guard_uses_no_cache(fake: FakePaper) -> None:
     fake.trouble()
     assert cli.main(["regress"]) == 0
     assert fake.calls()[-3:] == ["first", "second", "third"], "from the start"
+
+
+def test_one_paper_alone(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["regress", "--update", "--paper", "fake-paper"]) == 0
+    assert cli.main(["regress", "--paper", "Fake_Paper"]) == 0
+    assert cli.main(["regress", "--paper", "fake-papr"]) == 2
+    assert "did you mean" in capsys.readouterr().err

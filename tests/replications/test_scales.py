@@ -10,7 +10,7 @@ from toy_run import small_run
 from common.replication import Replication, find_replications
 from common.runner import Request, describe_plan
 from common.scales import SCALES, find_scale
-from common.tasks.catalogue import SMOKE_TASKS
+from common.tasks.catalogue import SMOKE_TASKS, SOURCES, find_facts, known_tasks
 from common.tasks.metrics import score
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, encode_task
@@ -31,6 +31,17 @@ def test_every_paper_has_a_plan_at_the_full_scale_with_nothing_but_the_trained_r
 
 def test_only_the_scales_for_a_gpu_spare_nothing() -> None:
     assert {name for name, scale in SCALES.items() if not scale.spares} == {"full", "paper"}
+
+
+def test_tasks_have_the_metrics_of_glue() -> None:
+    """Wang et al. 2019, Table 1; of two metrics the one that the papers print."""
+    f1 = {"mrpc", "qqp", "qqp-sample", "paraphrase", "reply"}
+    others = {"cola": "matthews", "sts-b": "spearman"}
+    for source in SOURCES:
+        for name in known_tasks(source):
+            facts = find_facts(name)
+            assert facts is not None
+            assert facts.metric == ("f1" if name in f1 else others.get(name, "accuracy"))
 
 
 # -- Smoke: too small to judge a paper by, but large enough that a change of a method moves what is measured -----------

@@ -310,4 +310,4 @@ def test_at_the_papers_scale_the_settings_are_those_of_paper_yaml() -> None:
     assert paper.labels.seeds == facts["difficulty_seeds"]
     small, big = facts["cascade"]
     assert paper.published[paper.small[0]].endswith(small) and paper.encoder.endswith(big)
-    assert PRINTED_THRESHOLDS == facts["confidence_thresholds"]
+    assert facts["confidence_thresholds"] == PRINTED_THRESHOLDS

@@ -1,0 +1,296 @@
+"""Break the code on purpose, one place at a time, and see that a guard notices: `make mutants`.
+
+Each mutant is a small textual change in a copy of the repository. Its guard, some tests or `regress` of one paper,
+passes on the code as it is and must fail on the mutant. A mutant whose text is no longer found exactly once is stale:
+mend it here when the code that it breaks has been rewritten. Names on the command line choose mutants by a part of
+their name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REGRESS = "regress "
+PAPERS = "replications/"
+TESTS = "tests/replications/"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old`, which `file` holds exactly once, becomes `new`; `guard` is a pytest selection or `regress <paper>`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    guard: str
+
+
+DEEBERT_FINDINGS, DEEBERT_TRIAL = PAPERS + "deebert/findings.py", PAPERS + "deebert/trial.py"
+TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "cascadebert/test_cascadebert_trial.py"
+TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
+TEST_FASTBERT, TEST_PABEE = TESTS + "fastbert/test_fastbert_trial.py", TESTS + "pabee/test_pabee_trial.py"
+LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
+
+MUTANTS = (
+    Mutant(
+        "DeeBERT: thresholds are chosen on dev",
+        DEEBERT_FINDINGS,
+        "on_tune = self._sweep(self.logits.tune, tune_labels)",
+        "on_tune = self._sweep(self.logits.dev, self.labels)",
+        TEST_DEEBERT + "::test_thresholds_are_chosen_on_tune_and_only_the_dev_tuned_ones_on_dev",
+    ),
+    Mutant(
+        "DeeBERT: thresholds are chosen on dev, seen by regress",
+        DEEBERT_FINDINGS,
+        "on_tune = self._sweep(self.logits.tune, tune_labels)",
+        "on_tune = self._sweep(self.logits.dev, self.labels)",
+        REGRESS + "deebert",
+    ),
+    Mutant(
+        "PABEE: the patience is chosen on dev",
+        PAPERS + "pabee/findings.py",
+        'return self.trial.answers("tune")',
+        'return self.trial.answers("dev")',
+        TEST_PABEE + "::test_answers_are_those_of_their_split",
+    ),
+    Mutant(
+        "FastBERT: KL is swapped",
+        PAPERS + "fastbert/trial.py",
+        "{DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
+        "{DISTILLED: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
+        TEST_FASTBERT + "::test_the_default_direction_is_the_official_codes",
+    ),
+    Mutant(
+        "FastBERT: KL is swapped, seen by regress",
+        PAPERS + "fastbert/trial.py",
+        "{DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
+        "{DISTILLED: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
+        REGRESS + "fastbert",
+    ),
+    Mutant(
+        "PABEE: all exits weigh alike",
+        PAPERS + "pabee/method.py",
+        "weights = torch.arange(1, len(losses) + 1, dtype=losses.dtype, device=losses.device)",
+        "weights = torch.ones(len(losses), dtype=losses.dtype, device=losses.device)",
+        TESTS + "pabee/test_pabee_method.py",
+    ),
+    Mutant(
+        "PABEE: patience off by one",
+        PAPERS + "pabee/method.py",
+        'require_classes(state, "leaving by agreeing classes")\n        if state.layer <= self.patience:',
+        'require_classes(state, "leaving by agreeing classes")\n        if state.layer < self.patience:',
+        TESTS + "pabee/test_pabee_method.py",
+    ),
+    Mutant(
+        "CascadeBERT: no regularisation",
+        PAPERS + "cascadebert/trial.py",
+        "loss = calibrated_loss(self.hard, margin, weight)",
+        "loss = calibrated_loss(self.hard, margin, 0.0)",
+        TEST_CASCADE + "::test_the_calibrated_model_is_regularised",
+    ),
+    Mutant(
+        "CascadeBERT: difficulty is judged on examples that were trained on",
+        PAPERS + "cascadebert/trial.py",
+        "rest = rows_of(train, ways.trained_on(seed, fold, len(train)))",
+        "rest = rows_of(train, list(range(len(train))))",
+        TEST_CASCADE + "::test_no_example_is_judged_by_a_model_that_was_trained_on_it",
+    ),
+    Mutant(
+        "CascadeBERT: DIS on probabilities that saturate",
+        PAPERS + "cascadebert/findings.py",
+        "return log_odds(logits), np",
+        "return logits.softmax(-1).amax(-1).numpy(), np",
+        TEST_CASCADE + "::test_confidence_ranks_where_the_probability_is_1",
+    ),
+    Mutant(
+        "the baseline is not trained",
+        "common/training/finetune.py",
+        "report = fit(model, batches, classification_loss, plan, checkpoint=checkpoint, progress=self.progress)",
+        "report = FitReport(0.0, 0, 0.0)",
+        LEARNS,
+    ),
+    Mutant(
+        "labels are shuffled",
+        "common/training/batches.py",
+        "    labels = torch.tensor([e.label for e in examples], dtype=torch.float if regression else torch.long)\n",
+        "    labels = torch.tensor([e.label for e in examples], dtype=torch.float if regression else torch.long)\n"
+        "    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]\n",
+        LEARNS,
+    ),
+    Mutant(
+        "entropy is compared with <=",
+        "common/early_exit/rules.py",
+        "return entropy(state.latest) < self.threshold",
+        "return entropy(state.latest) <= self.threshold",
+        TEST_METHOD,
+    ),
+    Mutant(
+        "DeeBERT: entropy is divided by ln C",
+        PAPERS + "deebert/method.py",
+        "    return EntropyBelow(threshold)\n",
+        "    return EntropyBelow(threshold * 1.0986122886681098)\n",
+        TEST_METHOD,
+    ),
+    Mutant(
+        "classifiers read the mean instead of the first token",
+        "common/encoders/pooling.py",
+        "return hidden[:, 0]",
+        "return hidden.mean(1)",
+        "tests/common/encoders/test_pooling.py " + TEST_METHOD,
+    ),
+    Mutant(
+        "DeeBERT: off-ramps read the first token of another layer",
+        "common/training/frozen.py",
+        "states[cpu_batch.rows, index - 1] = read(hidden, mask).cpu()",
+        "states[cpu_batch.rows, index - 2] = read(hidden, mask).cpu()",
+        TEST_METHOD,
+    ),
+    Mutant(
+        "DeeBERT: off-ramps learn on an untrained backbone",
+        DEEBERT_TRIAL,
+        "states = frozen_states(self.classifier(self.num_layers), self.encoded.train, self.device)",
+        "trained = self.classifier(self.num_layers)\n"
+        "            untrained = type(trained)(self.source.encoder, trained.head)\n"
+        "            states = frozen_states(untrained, self.encoded.train, self.device)",
+        TEST_DEEBERT,
+    ),
+    Mutant(
+        "DeeBERT: poolers are refreshed after stage 1",
+        DEEBERT_TRIAL,
+        "            batches = FrozenBatches(states, plan.batch_size, plan.seed)\n",
+        "            for ramp in off_ramps:\n"
+        "                ramp.pooler.load_state_dict(self.classifier(self.num_layers).head.pooler.state_dict())\n"
+        "            batches = FrozenBatches(states, plan.batch_size, plan.seed)\n",
+        TEST_DEEBERT,
+    ),
+    Mutant(
+        "DeeBERT: savings are against S = 0",
+        PAPERS + "deebert/timing.py",
+        "        BASELINE: trial.classifier(trial.num_layers),\n        TRUNCATED",
+        "        BASELINE: early_exit_arm(model, leaves_below(0.0)),\n        TRUNCATED",
+        TEST_DEEBERT,
+    ),
+    Mutant(
+        "DeeBERT: everything is scored by accuracy",
+        DEEBERT_FINDINGS,
+        "return 100 * score(self.trial.task.metric, predictions, self.labels)",
+        'return 100 * score("accuracy", predictions, self.labels)',
+        TEST_DEEBERT,
+    ),
+    Mutant(
+        "MRPC is scored by accuracy",
+        "common/tasks/catalogue.py",
+        'TaskFacts("mrpc", ("not_equivalent", "equivalent"), "f1"',
+        'TaskFacts("mrpc", ("not_equivalent", "equivalent"), "accuracy"',
+        TESTS + "test_scales.py::test_tasks_have_the_metrics_of_glue",
+    ),
+)
+
+
+class Stale(Exception):
+    """The text that a mutant changes is not there, or not only once."""
+
+
+class Broken(Exception):
+    """A guard fails without any mutant, or could not run."""
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of everything that git tracks or would track, as it is in the working tree."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        for name in filter(None, names):
+            if (ROOT / name).is_file():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, Path(folder) / name)
+        yield Path(folder)
+
+
+@contextmanager
+def applied(mutant: Mutant, copy: Path) -> Iterator[None]:
+    """Within the block `copy` holds the mutant.
+
+    Raises:
+        Stale: the text is not there exactly once.
+    """
+    path = copy / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise Stale(f"{mutant.file} holds {text.count(mutant.old)} times: {mutant.old.strip()}")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def command(guard: str, *, before: bool = False) -> list[str]:
+    """What runs a guard; for regress `before` makes the baseline that it will compare with."""
+    if guard.startswith(REGRESS):
+        paper = ["--paper", guard.removeprefix(REGRESS)]
+        return [sys.executable, "-m", "common.cli", "regress", *paper, *(["--update"] if before else [])]
+    return [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *guard.split()]
+
+
+def notices(guard: str, copy: Path, *, before: bool = False) -> bool:
+    """Whether the guard fails on the code in `copy`.
+
+    Raises:
+        Broken: it could not run.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command(guard, before=before), cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1):
+        raise Broken(f"{guard} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.returncode == 1
+
+
+def check_guards(guards: Sequence[str], copy: Path) -> None:
+    """See that the guards pass on the code as it is; where one is regress, make its baseline.
+
+    Raises:
+        Broken: one does not.
+    """
+    for guard in guards:
+        if notices(guard, copy, before=True):
+            raise Broken(f"{guard} fails without any mutant")
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Try the mutants, or those whose name holds one of `wanted`; 0 if all are caught."""
+    chosen = [m for m in MUTANTS if not wanted or any(part.lower() in m.name.lower() for part in wanted)]
+    caught = 0
+    try:
+        with copied() as copy:
+            for mutant in chosen:
+                with applied(mutant, copy):
+                    pass
+            check_guards(list(dict.fromkeys(m.guard for m in chosen)), copy)
+            for mutant in chosen:
+                with applied(mutant, copy):
+                    is_caught = notices(mutant.guard, copy)
+                caught += is_caught
+                print(f"{'caught' if is_caught else 'SURVIVED':9} {mutant.name}  ({mutant.guard})", flush=True)
+    except (Stale, Broken) as error:
+        print(f"{type(error).__name__.lower()}: {error}", file=sys.stderr)
+        return 2
+    print(f"{caught} of {len(chosen)} caught")
+    return 0 if caught == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
