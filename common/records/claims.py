@@ -33,12 +33,29 @@ SURE = 0.025
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What a claim also asks of a cell: that `effect` is at most `value` (a saving that costs little, say)."""
+
+    effect: Effect
+    value: float
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One task and setting of a comparison; `task` is empty where none is involved."""
+    """One task and setting of a comparison.
+
+    Attributes:
+        name: what it is.
+        effect: in the claim's unit.
+        task: empty where none is involved.
+        limit: what must be kept besides; the cell is on the claim's side where both are sure, and on the other where
+            one surely fails.
+    """
 
     name: str
     effect: Effect
     task: str = ""
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True)

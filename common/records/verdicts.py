@@ -18,7 +18,7 @@ from typing import Literal
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records.claims import SURE, Cell, Check, Decide, Decision
+from common.records.claims import SURE, Cell, Check, Decide, Decision, Limit
 from common.records.effects import Effect, holm, mean_effect
 from common.records.measurements import CellResult, ClaimResult, Verdict
 from common.records.runs import RunRecord
@@ -116,16 +116,39 @@ def word(premise_met: bool, direction: Answer, size: Answer) -> Verdict:
 
 def ask(claim: Claim, decision: Decision, target: float) -> Answer:
     """Whether the cells lie on the claim's side of `target`, by the claim's quantifier."""
-    effects = [cell.effect for cell in decision.cells]
+    cells = decision.cells
     if claim.over in ("mean", "one"):
-        if claim.over == "one" and len(effects) > 1:
-            raise UserError(f"claim {claim.id} is of one cell, but {len(effects)} were measured; say how they combine")
-        effects = [mean_effect(effects)]
-    for_it = [_p(effect, claim.op, target) for effect in effects]
-    against = [_p(effect, _opposite(claim.op), target) for effect in effects]
+        if claim.over == "one" and len(cells) > 1:
+            raise UserError(f"claim {claim.id} is of one cell, but {len(cells)} were measured; say how they combine")
+        cells = (_mean_cell(cells),)
+    for_it = [_p_for(cell, claim.op, target) for cell in cells]
+    against = [_p_against(cell, claim.op, target) for cell in cells]
     if claim.over == "any":
         return _answer(any(holm(for_it, SURE)), all(p <= SURE for p in against))
     return _answer(all(p <= SURE for p in for_it), any(holm(against, SURE)))
+
+
+def _mean_cell(cells: Sequence[Cell]) -> Cell:
+    """The mean of independent cells; of their limits too, which must then be one."""
+    limits = [cell.limit for cell in cells if cell.limit is not None]
+    limit = Limit(mean_effect([one.effect for one in limits]), limits[0].value) if limits else None
+    if limits and (len(limits) < len(cells) or len({one.value for one in limits}) > 1):
+        raise ValueError("cells whose mean is judged need one limit for all of them, or none")
+    return Cell("mean", mean_effect([cell.effect for cell in cells]), limit=limit)
+
+
+def _p_for(cell: Cell, op: str, target: float) -> float:
+    """p against "the effect is not on this side, or the limit not kept": both have to be refuted."""
+    kept = 0.0 if cell.limit is None else _p(cell.limit.effect, "<=", cell.limit.value)
+    return max(_p(cell.effect, op, target), kept)
+
+
+def _p_against(cell: Cell, op: str, target: float) -> float:
+    """p against "the effect is on this side and the limit kept": one of two suffices, so each counts double."""
+    other_side = _p(cell.effect, _opposite(op), target)
+    if cell.limit is None:
+        return other_side
+    return min(1.0, 2 * min(other_side, _p(cell.limit.effect, ">", cell.limit.value)))
 
 
 def _answer(shown: bool, refuted: bool) -> Answer:

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records.claims import Cell, Check, Decision
+from common.records.claims import Cell, Check, Decision, Limit
 from common.records.effects import Component, Effect
 from common.records.facts import Premise, RunFacts
 from common.records.measurements import ClaimResult, Measurement
@@ -128,6 +128,30 @@ def test_the_mean_is_one_number() -> None:
     assert ask(mean, Decision(cells(effect(0.1, 0.01), effect(0.9, 0.01))), 0.4) == "yes"
     with pytest.raises(UserError, match="of one cell, but 2 were measured"):
         ask(claim(over="one"), Decision(cells(effect(1.0), effect(1.0))), 0.4)
+
+
+def test_a_limit_has_to_be_kept_as_surely_as_the_claim() -> None:
+    """A saving that costs little: both have to be shown, and either can fail."""
+    some, saved = claim(over="any"), effect(0.5, 0.01)
+    kept, broken, vague = Limit(effect(0.2, 0.1), 1.0), Limit(effect(3.0, 0.1), 1.0), Limit(effect(0.9, 0.5), 1.0)
+    answers = [ask(some, Decision((Cell("c", saved, "t", limit),)), 0.4) for limit in (kept, broken, vague)]
+    assert answers == ["yes", "no", "unclear"]
+    assert ask(some, Decision((Cell("c", effect(0.1, 0.01), "t", kept),)), 0.4) == "no"
+    both = Decision((Cell("c", saved, "t", kept), Cell("d", saved, "u", broken)))
+    assert [ask(claim(over=over), both, 0.4) for over in ("any", "all", "mean")] == ["yes", "no", "no"]
+
+
+def test_a_limit_that_is_broken_by_chance_counts_double() -> None:
+    """Two ways to fail are two chances to seem to: a loss 2.1 standard errors above the limit is not enough."""
+    over_by = Limit(effect(1.21, 0.1), 1.0)
+    assert ask(claim(), Decision((Cell("c", effect(0.5, 0.01), "t", over_by),)), 0.4) == "unclear"
+    assert ask(claim(), Decision((Cell("c", effect(0.5, 0.01), "t", Limit(effect(1.24, 0.1), 1.0)),)), 0.4) == "no"
+
+
+def test_a_mean_is_of_cells_with_one_limit() -> None:
+    mixed = Decision((Cell("c", effect(0.5), limit=Limit(effect(0.1), 1.0)), Cell("d", effect(0.5))))
+    with pytest.raises(ValueError, match="one limit for all"):
+        ask(claim(over="mean"), mixed, 0.4)
 
 
 def test_a_true_claim_over_many_noisy_cells_is_hardly_ever_refuted() -> None:
