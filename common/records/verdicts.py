@@ -138,13 +138,13 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
 
 
 def _p_for(cell: Cell, op: str, target: float) -> float:
-    """p against "the effect is not on this side, or the limit not kept": both have to be refuted."""
+    """P against "the effect is not on this side, or the limit not kept": both have to be refuted."""
     kept = 0.0 if cell.limit is None else _p(cell.limit.effect, "<=", cell.limit.value)
     return max(_p(cell.effect, op, target), kept)
 
 
 def _p_against(cell: Cell, op: str, target: float) -> float:
-    """p against "the effect is on this side and the limit kept": one of two suffices, so each counts double."""
+    """P against "the effect is on this side and the limit kept": one of two suffices, so each counts double."""
     other_side = _p(cell.effect, _opposite(op), target)
     if cell.limit is None:
         return other_side

@@ -18,7 +18,9 @@ from common.records.statistics import Interval, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.paired import CONTROL
-from replications.deebert.findings import SWEEP, Findings, sweep_arm
+from replications.deebert.evidence import evidence_of
+from replications.deebert.findings import Findings
+from replications.deebert.names import SWEEP, sweep_arm
 from replications.deebert.shapes import shape_steps as shape_steps
 from replications.deebert.trial import Trial
 
@@ -60,6 +62,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
+        trial.run.keep(evidence_of(findings))
         experiments = (table1, figure2, figure3, figure4, figure6, difficulty)
         return [m for experiment in experiments for m in experiment(findings, row)]
 
@@ -92,10 +95,9 @@ def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
             saving = f.clocked.saving(setting)
             yield row("table1", "DeeBERT", "time_saving", saving, "fraction", **at, **f.clocked.timed(setting))
     yield from f.clocked.latency_rows(row, "table1", "DeeBERT", "threshold-2", setting="threshold-2")
-    batched = f.batched("threshold-2")
     for system, setting in (("DeeBERT", "threshold-2"), (CONTROL, "")):
         how = {"setting": setting, "timed": True, "note": "batches of 32"}
-        yield row("table1", system, "throughput_ratio", batched.speedup(system), "ratio", **how)
+        yield row("table1", system, "throughput_ratio", f.batched.speedup(system), "ratio", **how)
 
 
 def figure2(f: Findings, row: Rows) -> Iterator[Measurement]:

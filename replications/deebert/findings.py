@@ -17,6 +17,7 @@ from common.early_exit.runtime import Outcome, simulate
 from common.tasks.metrics import score
 from common.timing.paired import PairedThroughput
 from replications.deebert.method import leaves_below
+from replications.deebert.names import EQUAL_SAVING, SWEEP, sweep_arm
 from replications.deebert.timing import clock, clock_batched
 from replications.deebert.trial import Logits, Trial
 
@@ -25,17 +26,6 @@ ALLOWED_DROPS = {"threshold-1": 0.005, "threshold-2": 0.01, "threshold-3": 0.03}
 
 The paper aims at under 0.5 points for the first and 2-4 for the last; of the middle one it says nothing (ours: 1).
 """
-
-EQUAL_SAVING = "equal-saving"
-"""The operating point that saves as many layers as the truncated baseline, to compare their scores."""
-
-SWEEP = (0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6)
-"""Thresholds of Figures 2 and 3: the official script's list, thinned, because each one is timed."""
-
-
-def sweep_arm(threshold: float) -> str:
-    """Name of the timed arm at a threshold of the sweep."""
-    return f"S={threshold:g}"
 
 
 @dataclass
@@ -110,9 +100,10 @@ class Findings:
             clock(self.trial, {**table, **{sweep_arm(s): s for s in SWEEP}}).save(path)
         return Clocked.load(path)
 
-    def batched(self, setting: str) -> PairedThroughput:
-        """Throughput in batches at one of the operating points."""
-        return clock_batched(self.trial, self.thresholds[setting])
+    @cached_property
+    def batched(self) -> PairedThroughput:
+        """Throughput in batches at the operating point `threshold-2`."""
+        return clock_batched(self.trial, self.thresholds["threshold-2"])
 
     def flops_saving(self, threshold: float) -> float:
         """Share of FLOPs saved on dev at `threshold`, off-ramps included, texts unpadded."""
