@@ -210,7 +210,9 @@ def _replicates(task: str, seeds: list[list[Array]], statistic: Statistic, n: in
     for start in range(0, RESAMPLES, batch):
         count = min(batch, RESAMPLES - start)
         drawn = draws(n, count, rng, strata)
-        found.append(np.stack([np.asarray(statistic(*(a[drawn] for a in arrays), axis=-1)) for arrays in seeds]))
+        found.append(
+            np.stack([np.asarray(statistic(*(np.take(a, drawn) for a in arrays), axis=-1)) for arrays in seeds])
+        )
     return np.concatenate(found, axis=1).astype(float)
 
 

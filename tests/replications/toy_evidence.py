@@ -1,7 +1,7 @@
 """Invented evidence, for the tests of every paper's claims: answers that are wrong on a share of dev, and a record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.records.claims import Cell
 from common.records.measurements import Measurement
-from common.records.predictions import Evidence
+from common.records.predictions import Evidence, compact
 from common.records.runs import RunRecord
 
 Array = NDArray[Any]
@@ -28,8 +28,9 @@ class ToyRecord(RunRecord):
 
 
 def record_of(*evidence: Evidence, measurements: Sequence[Measurement] = ()) -> RunRecord:
-    """A run that kept this."""
-    return ToyRecord("mini-files", tuple(measurements), kept=evidence)
+    """A run that kept this, in the types that a file would have."""
+    kept = (replace(e, arrays={name: compact(array) for name, array in e.arrays.items()}) for e in evidence)
+    return ToyRecord("mini-files", tuple(measurements), kept=tuple(kept))
 
 
 def wrong_on(labels: Array, share: float, *, first: float = 0.0) -> Array:
