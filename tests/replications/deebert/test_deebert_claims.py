@@ -254,7 +254,7 @@ def test_not_one_answer_of_the_last_exit_may_change() -> None:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[Any]]:
     folder = tmp_path_factory.mktemp("run")
     task = toy_task("sst-2", ("a", "b"), lambda i: i % 2)
-    run = small_run(folder / "store", task, seeds=(0, 1))
+    run = small_run(folder / "store", task)
     rows = run_steps(trained_steps(run), run, folder / "journal")
     record = record_of(*run.evidence, measurements=[m.model_copy(update={"scale": "mini"}) for m in rows])
     return record, rows
@@ -262,7 +262,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[Any]
 
 def test_a_run_keeps_what_every_decider_reads(kept: tuple[RunRecord, list[Any]]) -> None:
     record, _ = kept
-    assert [(e.task, e.seed) for e in record.evidence] == [("sst-2", 0), ("sst-2", 1)]
+    assert [(e.task, e.seed) for e in record.evidence] == [("sst-2", 0)]
     assert {c.id for c in PAPER.claims if c.op != "note"} == set(claims.DECIDERS)
     by_id = {claim: decide(record) for claim, decide in claims.DECIDERS.items()}
     assert isinstance(by_id["deebert-expected-equals-measured"], Decision)
@@ -288,4 +288,4 @@ def test_every_score_and_saving_of_the_tables_can_be_remade(kept: tuple[RunRecor
             found = 1 - float(e.seconds(m.system, m.setting).sum() / e.seconds("baseline").sum())
         assert found == pytest.approx(m.value, abs=1e-4), m
         compared += 1
-    assert compared > 60
+    assert compared > 30
