@@ -22,11 +22,9 @@ from common.records.claims import SURE, Cell, Check, Decide, Decision, Limit
 from common.records.effects import Effect, holm, mean_effect
 from common.records.measurements import CellResult, ClaimResult, Verdict
 from common.records.runs import RunRecord
+from common.timing.quiet import QUIET
 
 Answer = Literal["yes", "no", "unclear"]
-
-QUIET = 0.5
-"""Cores that others may keep busy while something is timed."""
 
 CONTROL_MAY_BE_OFF = 0.03
 """How far the A/A control may lie from 1."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.timing.quiet import watched_load
+
 
 def nothing() -> None:
     """Do nothing: the default of a hook."""
@@ -79,7 +81,8 @@ def time_interleaved(
 ) -> NDArray[np.float64]:
     """Run every arm on every item in every round and time each call.
 
-    Runs under `torch.inference_mode`, with the garbage collector off (it collects before each round).
+    Runs under `torch.inference_mode`, with the garbage collector off (it collects before each round). Meanwhile the
+    load of others is measured (`common.timing.quiet`).
 
     Args:
         arms: each takes the index of an item; what it returns is dropped.
@@ -96,7 +99,7 @@ def time_interleaved(
     generator = np.random.default_rng(schedule.seed)
     orders = _mirrored_orders(len(arms), generator)
     seconds = np.empty((len(arms), schedule.rounds, schedule.items))
-    with torch.inference_mode(), collector_off():
+    with torch.inference_mode(), collector_off(), watched_load():
         for call in range(schedule.warmup):
             for arm in arms:
                 arm(call % schedule.items)
