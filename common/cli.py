@@ -1,4 +1,4 @@
-"""The command `reproduce`: list, plan, run, report, regress, bench.
+"""The command `reproduce`: list, plan, run, record, report, regress, bench.
 
 Every command imports only what it needs, so that `reproduce list` answers at once. Whatever a user can mend ends in
 one message and exit code 2, an interruption in exit code 130.
@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     for name, command, help_ in (
-        ("run", _run, "run a paper's experiments and write records, tables and figures"),
+        ("run", _run, "run a paper's experiments and lay your results beside the recorded and the published ones"),
+        ("record", _record, "the same, written to the committed record, with tables, figures and verdicts"),
         ("plan", _plan, "what `run` would do, with estimated cost"),
     ):
         sub = add(name, command, help_)
@@ -73,17 +74,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from common.command import reproduce, run_command
     from common.replication import choose
-    from common.runner import Request, check, reproduce
+    from common.runner import Request
 
-    chosen, request = choose(options.paper), Request.parse(options)
-    if len(chosen) > 1:
-        # What would stop the last paper must stop the command now, not after hours of work on the first ones.
-        for replication in chosen:
-            check(replication, request)
-    for replication in chosen:
-        reproduce(replication, request)
-    return 0
+    return run_command(choose(options.paper), Request.parse(options), reproduce)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from common.command import record, run_command
+    from common.replication import choose
+    from common.runner import Request
+
+    return run_command(choose(options.paper), Request.parse(options).for_the_record(), record)
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -1,7 +1,12 @@
-"""How far a run is and how long it will still take: one line, wherever it is shown."""
+"""How far a command is and how long it will still take: one line, wherever it is shown.
+
+On a terminal the line is written over again and again; elsewhere (a file, a CI log) there is one line a step.
+"""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +16,9 @@ ENOUGH = 0.1
 
 FOUND_DONE = 0.05
 """A step that ends within this share of its estimate and reported nothing on the way found its work done before."""
+
+ERASE = "\r\x1b[K"
+"""Empties the terminal's current line."""
 
 
 @dataclass
@@ -37,6 +45,11 @@ class RunProgress:
     _started: float = field(default=0.0)
     _reported: bool = False
     _printed: float = field(default=float("-inf"))
+
+    @staticmethod
+    def on_stderr(names: Sequence[str], estimates: Sequence[float]) -> RunProgress:
+        """One that shows itself on standard error: written over on a terminal, elsewhere one line a step."""
+        return RunProgress(names, estimates, show, every_s=1.0 if sys.stderr.isatty() else float("inf"))
 
     def start(self, index: int) -> None:
         """Step `index` (from 0) begins."""
@@ -71,6 +84,20 @@ class RunProgress:
         share = f" {fraction:.0%}" if fraction else ""
         left = duration(self.seconds_left(fraction))
         self.say(f"[{self._current + 1}/{len(self.names)}] {self.names[self._current]}{share}  (about {left} left)")
+
+
+def say(line: str) -> None:
+    """Print one line that stays, at once; messages go to stderr, results to stdout."""
+    print(f"{ERASE if sys.stderr.isatty() else ''}{line}", file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """Print a line of progress; on a terminal the next one takes its place."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"{ERASE}{line[:width]}", end="", file=sys.stderr, flush=True)
+    else:
+        say(line)
 
 
 def duration(seconds: float) -> str:

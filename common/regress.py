@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.progress import say
 from common.records.measurements import Measurement, read_measurements
 from common.replication import RESULTS, Replication, choose
-from common.runner import Request, prepare, run_steps, say, write_run
+from common.runner import Request, prepare, run_steps, write_run
 from common.scales import find_scale
 
 SMOKE = Request(find_scale("smoke"), "builtin", None, 1, ())
@@ -97,7 +98,7 @@ def fresh_smoke(replication: Replication, keep_in: Path | None) -> list[Measurem
         (prepared,) = prepare(replication, SMOKE, Path(cache), tell=lambda line: None)
         measurements = run_steps(prepared)
         if keep_in is not None:
-            write_run(keep_in, prepared.run, measurements, time.monotonic() - begun)
+            write_run(keep_in, prepared, measurements, time.monotonic() - begun)
     return measurements
 
 

@@ -13,13 +13,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import quote
 
 from common.errors import UserError, did_you_mean
-from common.records.measurements import Measurement, read_measurements, write_measurements, write_text
+from common.records.measurements import Measurement, read_measurements, write_json, write_measurements, write_text
 from common.scales import Scale
 from common.tasks.catalogue import SMOKE_TASKS
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from common.records.predictions import Evidence
     from common.tasks.description import DataSummary
     from common.tasks.task import Task
+    from common.timing.quiet import Load
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -126,7 +127,7 @@ def choose(name: str) -> tuple[Replication, ...]:
         return tuple(known.values())
     if _plain(name) in known:
         return (known[_plain(name)],)
-    raise UserError(f"unknown paper {name!r}{did_you_mean(_plain(name), known)}. Papers: {names} (or all)")
+    raise UserError(f"unknown paper {name!r}{did_you_mean(_plain(name), known) or '.'} Papers: {names} (or all)")
 
 
 def _plain(name: str) -> str:
@@ -211,6 +212,13 @@ class Run:
             self._encoders[name] = load_encoder(name)
         return self._encoders[name]
 
+    @property
+    def encoder_bytes(self) -> int:
+        """Size of the largest encoder asked for so far; 0 without any."""
+        return max(
+            (sum(p.nbytes for p in source.encoder.parameters()) for source in self._encoders.values()), default=0
+        )
+
     def keep(self, evidence: Evidence) -> None:
         """Keep what every system answered on one task and seed, for the record; kept twice, the later one counts."""
         from common.records.predictions import write_predictions
@@ -275,20 +283,46 @@ class Journal:
         """Where step `index` is kept."""
         return self.folder / f"{index:03d}.jsonl"
 
+    def keep_loads(self, index: int, loads: Sequence[Load]) -> None:
+        """Keep how busy others were while step `index` timed something."""
+        write_json(self.folder / f"{index:03d}.loads.json", [astuple(load) for load in loads])
+
+    @property
+    def loads(self) -> list[Load]:
+        """How busy others were in every timing of the run so far."""
+        from common.timing.quiet import Load
+
+        kept = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.loads.json"))]
+        return [Load(*load) for loads in kept for load in loads]
+
     def clear(self) -> None:
         """Forget everything: the run is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def execute(steps: Sequence[Step], journal: Journal, progress: RunProgress, run: Run) -> list[Measurement]:
-    """Do the steps in order and return all measurements, labelled with the run's scale and data."""
+def execute(
+    steps: Sequence[Step], journal: Journal, progress: RunProgress, run: Run, first: int = 0
+) -> list[Measurement]:
+    """Do the steps in order and return all measurements, labelled with the run's scale and data.
+
+    Args:
+        steps: of one run.
+        journal: what was finished before is not done again.
+        progress: of the whole command.
+        run: what the steps work on.
+        first: number of the first step within the command.
+    """
+    from common.timing.quiet import collected_loads
+
     measurements: list[Measurement] = []
     for index, step in enumerate(steps):
-        progress.start(index)
+        progress.start(first + index)
         path = journal.path(index)
         found = path.exists()
         if not found:
-            results = [m.model_copy(update={"scale": run.scale.name, "data": run.data}) for m in step.measure()]
+            with collected_loads() as loads:
+                results = [m.model_copy(update={"scale": run.scale.name, "data": run.data}) for m in step.measure()]
+            journal.keep_loads(index, loads)
             write_measurements(path, results)
         progress.finish(counted=not found)
         measurements.extend(read_measurements(path))

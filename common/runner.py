@@ -1,4 +1,4 @@
-"""From a request on the command line to records on disk: builds the steps, executes them, writes and reports.
+"""From a request on the command line to records on disk: builds the steps, executes them, writes what they measured.
 
 A command makes up to two runs: the trained one at the asked scale and data, and `shapes`, the paper's own
 architectures at full size with random weights.
@@ -7,25 +7,23 @@ architectures at full size with random weights.
 from __future__ import annotations
 
 import argparse
-import gc
 import hashlib
 import json
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.artifacts import ArtifactStore, default_root
 from common.environment import environment
 from common.errors import UserError
-from common.progress import RunProgress, duration
-from common.records.measurements import Measurement, read_claims, write_json, write_measurements
+from common.progress import RunProgress, duration, say
+from common.records.measurements import Measurement, write_json, write_measurements
 from common.records.predictions import write_predictions
-from common.replication import RESULTS, ROOT, TABLES, Journal, Replication, Run, Step, execute
+from common.replication import Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
 from common.tasks import canonical_names
-from common.tasks.catalogue import check_source
+from common.tasks.catalogue import check_source, find_facts
+from common.timing.quiet import timing_facts
 
 MOST_SEEDS = 100
 
@@ -58,6 +56,28 @@ class Request:
         """Folder of the record, e.g. `mini-files`."""
         return f"{self.scale.name}-{self.data}"
 
+    @property
+    def own_tasks(self) -> tuple[str, ...]:
+        """The tasks that the project does not know: the user's own."""
+        return tuple(name for name in self.tasks if find_facts(name) is None)
+
+    def for_the_record(self) -> Request:
+        """This request, if its results may become a committed record.
+
+        Raises:
+            UserError: it names a task of the user's own, or the smoke scale, whose record is a baseline.
+        """
+        if self.own_tasks:
+            raise UserError(
+                f"a record is of the papers' tasks, and {', '.join(self.own_tasks)} is your own: it is measured by "
+                "make reproduce, with the same options"
+            )
+        if self.scale.name == "smoke":
+            raise UserError(
+                "the record of SCALE=smoke is the baseline of make regress. Type make regress-update, or another SCALE"
+            )
+        return self
+
 
 def _seed_count(text: str) -> int:
     # The length is looked at first: int() refuses thousands of digits in its own way.
@@ -71,6 +91,8 @@ def _data_folder(data: str, text: str) -> Path | None:
         if data == "files":
             raise UserError("DATA=files needs the folder of the data sets. Type DATA_DIR=path/to/data")
         return None
+    if data != "files":
+        raise UserError(f"DATA_DIR={text} is read with DATA=files alone, and this is DATA={data}. Type DATA=files")
     try:
         folder = Path(text).expanduser()
     except RuntimeError as error:  # ~ of an unknown user.
@@ -97,11 +119,6 @@ class Relay:
             self.target(done, total)
 
 
-def say(line: str) -> None:
-    """Print one line at once; messages go to stderr, results to stdout."""
-    print(line, file=sys.stderr, flush=True)
-
-
 @dataclass(frozen=True)
 class Prepared:
     """A run ready to be executed or shown."""
@@ -126,7 +143,7 @@ def prepare(
     experiments = replication.experiments()
     trained = _prepare_run(replication, request, request.run_name, cache, tell)
     prepared = [replace(trained, steps=experiments.trained_steps(trained.run))]
-    if request.scale.shapes:
+    if request.scale.shapes and not request.own_tasks:
         bare = replace(request, data="none", data_dir=None, tasks=(), seeds=1)
         shapes = _prepare_run(replication, bare, "shapes", cache, tell)
         prepared.append(replace(shapes, steps=experiments.shape_steps(shapes.run)))
@@ -155,9 +172,10 @@ def _prepare_run(
     return Prepared(run, [], journal, relay)
 
 
-def check(replication: Replication, request: Request) -> None:
-    """Raise what `reproduce` would raise before its first step; nothing is kept in memory."""
-    prepare(replication, request, default_root())
+def names_and_seconds(prepared: Iterable[Prepared]) -> tuple[list[str], list[float]]:
+    """Names and estimated costs of all steps of these runs, in order."""
+    steps = [step for part in prepared for step in part.steps]
+    return [step.name for step in steps], [step.seconds for step in steps]
 
 
 def describe_plan(replication: Replication, request: Request) -> str:
@@ -168,54 +186,21 @@ def describe_plan(replication: Replication, request: Request) -> str:
         total += cost
         lines.append(f"{prepared.run.name}: {len(prepared.steps)} steps, about {duration(cost)}")
         lines += [f"  {duration(step.seconds):>12}  {step.name}" for step in prepared.steps]
+        lines += prepared.run.describe_data()
     lines.append(f"in all about {duration(total)} on two CPU cores; models trained before are not trained again")
     return "\n".join(lines)
 
 
-def reproduce(replication: Replication, request: Request, results: Path = RESULTS, tables: Path = TABLES) -> None:
-    """Execute a request: records under `results`, then tables, figures and verdicts from them."""
-    from common.reporting.report import report_paper, verdict_lines
-
-    started = time.monotonic()
-    folders = []
-    prepared_runs = prepare(replication, request, default_root())
-    while prepared_runs:
-        folders.append(_carry_out(prepared_runs.pop(0), results / replication.slug))
-        # A finished run lets go of its data and models: the next one may need all of the memory.
-        gc.collect()
-    report_paper(replication, results, tables)
-    for folder in folders:
-        print(f"\n{replication.slug}, run {folder.name}: {shown(folder)}")
-        for line in verdict_lines(read_claims(folder / "claims.json")):
-            print(f"  {line}")
-    print(f"\ntables: {shown(tables / replication.slug)}; for the README's summary type: make tables")
-    say(f"done in {duration(time.monotonic() - started)}")
-
-
-def _carry_out(prepared: Prepared, results: Path) -> Path:
-    """Execute one run and keep its records; the folder that they are in."""
-    folder, begun = results / prepared.run.name, time.monotonic()
-    measurements = run_steps(prepared)
-    write_run(folder, prepared.run, measurements, time.monotonic() - begun)
-    prepared.journal.clear()
-    return folder
-
-
-def shown(path: Path) -> Path:
-    """`path` as it is printed: within the checkout without the way there."""
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def run_steps(prepared: Prepared) -> list[Measurement]:
-    """Execute a prepared run with its progress shown."""
-    names, costs = [s.name for s in prepared.steps], [s.seconds for s in prepared.steps]
-    prepared.relay.target = RunProgress(names, costs, say)
+def run_steps(prepared: Prepared, progress: RunProgress | None = None, first: int = 0) -> list[Measurement]:
+    """Execute a prepared run with its progress shown, as part of a longer command or by itself."""
+    prepared.relay.target = progress or RunProgress.on_stderr(*names_and_seconds([prepared]))
     prepared.journal.begin(prepared.run.data_fingerprints())
-    return execute(prepared.steps, prepared.journal, prepared.relay.target, prepared.run)
+    return execute(prepared.steps, prepared.journal, prepared.relay.target, prepared.run, first)
 
 
-def write_run(folder: Path, run: Run, measurements: list[Measurement], seconds: float) -> None:
-    """Write a run's record: measurements and environment."""
+def write_run(folder: Path, prepared: Prepared, measurements: list[Measurement], seconds: float) -> None:
+    """Write a run's record: measurements, predictions and environment."""
+    run = prepared.run
     about = {
         "run": run.name,
         "scale": run.scale.name,
@@ -224,6 +209,7 @@ def write_run(folder: Path, run: Run, measurements: list[Measurement], seconds: 
         "seeds": list(run.seeds),
         "seconds": round(seconds),
         "facts": run.facts.model_dump(include={"backbones", "tasks"}),
+        "timing": timing_facts(prepared.journal.loads),
         **environment(),
     }
     write_measurements(folder / "measurements.jsonl", measurements)

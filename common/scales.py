@@ -56,4 +56,6 @@ def find_scale(name: str) -> Scale:
     """
     if name in SCALES:
         return SCALES[name]
-    raise UserError(f"unknown scale {name!r}{did_you_mean(name, SCALES)}. Scales: {', '.join(SCALES)}. Type SCALE=mini")
+    raise UserError(
+        f"unknown scale {name!r}{did_you_mean(name, SCALES) or '.'} Scales: {', '.join(SCALES)}. Type SCALE=mini"
+    )

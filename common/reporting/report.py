@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.records.measurements import ClaimResult, write_json, write_text
-from common.records.runs import RunRecord, find_runs
+from common.records.runs import RunRecord, find_runs, read_run
 from common.reporting.blocks import update_block
 from common.reporting.figures import write_figures
 from common.reporting.overview import PaperRuns
@@ -63,10 +63,18 @@ def report_paper(replication: Replication, results: Path, tables: Path) -> list[
     paper, runs = replication.paper, find_runs(results, replication.slug)
     written = []
     for run in runs:
-        folder = results / paper.slug / run.name
-        written += [write_verdicts(replication, run), *write_figures(paper, run, folder / "figures")]
+        written += report_run(replication, results / paper.slug / run.name)
     runs = find_runs(results, replication.slug)
     return written + write_tables(paper, comparable(runs), tables / paper.slug)
+
+
+def report_run(replication: Replication, folder: Path) -> list[Path]:
+    """Regenerate one run's verdicts and figures in its own folder, be it a record or a user's own.
+
+    Returns and raises as `report`.
+    """
+    run = read_run(folder)
+    return [write_verdicts(replication, run), *write_figures(replication.paper, run, folder / "figures")]
 
 
 def write_verdicts(replication: Replication, run: RunRecord) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import replications
-from common import regress, replication, runner
+from common import command, regress, replication
 
 SLUG = "fake_paper"
 
@@ -81,7 +81,7 @@ def measure(run, name):
         time.sleep(600)
     values = json.loads((HERE / "values.json").read_text())
     if name == "third":
-        run.keep(Evidence("t", 0, "accuracy", 2, 6, {"kept": np.full(10, 0.9)}))
+        run.keep(Evidence("mood", 0, "accuracy", 2, 6, {"kept": np.full(10, 0.9)}))
     calls = len((HERE / "calls.log").read_text().split())
     common = {"experiment": "table1", "system": name}
     return [
@@ -99,7 +99,7 @@ def decide(record):
     if not record.evidence:
         return None
     kept = [(e["kept"],) for e in record.evidence]
-    return Decision((Cell("all", effect_of("t", kept, lambda a, axis=-1: a.mean(axis=axis)), "t"),), note="kept")
+    return Decision((Cell("all", effect_of("mood", kept, lambda a, axis=-1: a.mean(axis=axis)), "mood"),), note="kept")
 
 DECIDERS = {"fake-claim": decide}
 '''
@@ -145,7 +145,12 @@ class FakePaper:
         return replication.Replication(SLUG, self.folder)
 
     def run_folder(self, run: str = "smoke-builtin") -> Path:
+        """Where the record of a run is."""
         return self.results / SLUG / run
+
+    def own_folder(self, run: str = "smoke-builtin") -> Path:
+        """Where a user's own results are."""
+        return self.run_folder(f"{run}@local")
 
     def command(self, *arguments: str) -> list[str]:
         """The command line in a process of its own, with this paper alone."""
@@ -188,5 +193,6 @@ def install(paper: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regress, "RESULTS", paper.results)
     monkeypatch.setattr(replication, "RESULTS", paper.results)
     tables = paper.root / "tables"
-    monkeypatch.setattr(runner, "reproduce", functools.partial(runner.reproduce, results=paper.results, tables=tables))
+    monkeypatch.setattr(command, "reproduce", functools.partial(command.reproduce, results=paper.results))
+    monkeypatch.setattr(command, "record", functools.partial(command.record, results=paper.results, tables=tables))
     monkeypatch.setenv("REPRODUCE_CACHE", str(paper.cache))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_paper import FakePaper
 
 from common import cli
@@ -82,6 +83,7 @@ def test_no_paper_is_answered_with_all_of_them(refused: Refused, name: str) -> N
         (["--seeds", "1.5"], ["got '1.5'", "Type SEEDS=3"]),
         (["--seeds", "1000"], ["got '1000'", "Type SEEDS=3"]),
         (["--data", "files"], ["DATA=files needs the folder", "Type DATA_DIR="]),
+        (["--data-dir", "data"], ["DATA_DIR=data is read with DATA=files alone", "Type DATA=files"]),
         (["--data", "files", "--data-dir", "no/such"], ["there is no folder no/such", "Type DATA_DIR="]),
     ],
 )
@@ -112,19 +114,53 @@ def test_a_typo_in_paper_yaml_is_found_before_any_work(fake: FakePaper, refused:
     assert fake.calls() == [] and fake.everything() == {}
 
 
-def test_with_many_papers_the_last_ones_mistake_stops_the_first(
-    fake: FakePaper, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two_papers(fake: FakePaper, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a second paper, which comes after the first."""
     other = fake.folder.with_name("other_paper")
     other.mkdir()
-    (other / "__init__.py").touch()
-    (other / "experiments.py").write_text((fake.folder / "experiments.py").read_text())
-    (other / "paper.yaml").write_text("slug: [")
+    for path in fake.folder.iterdir():
+        (other / path.name).write_text(path.read_text())
+    paper = yaml.safe_load((fake.folder / "paper.yaml").read_text())
+    (other / "paper.yaml").write_text(yaml.safe_dump({**paper, "slug": "other_paper"}))
     both = find_replications(fake.folder.parent)
     assert [replication.slug for replication in both] == ["fake_paper", "other_paper"]
     monkeypatch.setattr("common.replication.find_replications", lambda: both)
-    assert "other_paper/paper.yaml" in refused("run", "all", "--scale", "smoke")
-    assert fake.calls() == []
+    return other
+
+
+def test_many_papers_have_one_progress(two_papers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "all", "--scale", "smoke"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+    assert lines[0].startswith("[1/6] paper 1 of 2, fake_paper: first")
+    assert lines[-1].startswith("[6/6] paper 2 of 2, other_paper: third")
+    assert len(lines) == 6, "without a terminal, a line a step"
+
+
+def test_of_many_papers_what_one_refuses_is_said_first_and_stops_no_other(
+    two_papers: Path, fake: FakePaper, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (two_papers / "paper.yaml").write_text("slug: [")
+    assert cli.main(["run", "all", "--scale", "smoke"]) == 1
+    err = capsys.readouterr().err
+    assert "other_paper/paper.yaml" in err and err.index("the other papers go on") < err.index("first")
+    assert "failed: other_paper" in err
+    assert fake.own_folder().is_dir() and not (fake.results / "other_paper").exists()
+
+
+def test_a_paper_that_fails_midway_stops_no_other(
+    two_papers: Path, fake: FakePaper, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.trouble(second="fail")
+    assert cli.main(["run", "all", "--scale", "smoke"]) == 1
+    err = capsys.readouterr().err
+    assert "RuntimeError: a defect" in err and "failed: fake_paper" in err
+    assert not fake.own_folder().exists()
+    assert (fake.results / "other_paper" / "smoke-builtin@local" / "measurements.jsonl").exists()
+
+
+def test_what_every_paper_refuses_is_an_error_like_any_other(two_papers: Path, refused: Refused) -> None:
+    assert "no task 'sentimnt'" in refused("run", "all", "--scale", "smoke", "--tasks", "sentimnt")
 
 
 def test_a_malformed_record_is_named_by_file_and_line(
@@ -302,22 +338,25 @@ def test_the_list_answers_at_once_and_imports_nothing_heavy() -> None:
 # -- The Makefile is thin ---------------------------------------------------------------------------------------------
 
 DEFAULTS = '--scale "mini" --data "builtin" --data-dir "" --seeds "1" --tasks ""'
+COMMAND = "python -m common.cli"
 
 
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        (["reproduce", "PAPER=deeBERT"], f'reproduce run "deeBERT" {DEFAULTS}'),
+        (["reproduce", "PAPER=deeBERT"], f'{COMMAND} run "deeBERT" {DEFAULTS}'),
         (
             ["reproduce", "PAPER=all", "SCALE=smoke", "DATA=files", "DATA_DIR=my data", "SEEDS=3", "TASKS=rte,mrpc"],
-            'reproduce run "all" --scale "smoke" --data "files" --data-dir "my data" --seeds "3" --tasks "rte,mrpc"',
+            f'{COMMAND} run "all" --scale "smoke" --data "files" --data-dir "my data" --seeds "3" --tasks "rte,mrpc"',
         ),
-        (["plan", "PAPER=deeBERT"], f'reproduce plan "deeBERT" {DEFAULTS}'),
-        (["list"], "reproduce list"),
-        (["tables"], "reproduce report"),
-        (["regress"], "reproduce regress"),
-        (["regress-update"], "reproduce regress --update"),
-        (["bench"], "reproduce bench"),
+        (["record", "PAPER=deeBERT"], f'{COMMAND} record "deeBERT" {DEFAULTS}'),
+        (["plan", "PAPER=deeBERT"], f'{COMMAND} plan "deeBERT" {DEFAULTS}'),
+        (["list"], f"{COMMAND} list"),
+        (["tables"], f"{COMMAND} report"),
+        (["regress"], f"{COMMAND} regress"),
+        (["regress-update"], f"{COMMAND} regress --update"),
+        (["bench"], f"{COMMAND} bench"),
+        (["mutants"], "python -m tests.mutants"),
         (["test"], "python -m pytest"),
     ],
 )
@@ -325,16 +364,74 @@ def test_a_target_is_one_command(target: list[str], command: str) -> None:
     assert dry_run(*target) == [f".venv/bin/{command}"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [("SEED=3", "Type SEEDS="), ("seeds=3", "Type SEEDS="), ("TASK=rte", "Type TASKS="), ("papers=x", "Type PAPER="),
+     ("DATADIR=x", "Type DATA_DIR="), ("data-dir=x", "Type DATA_DIR="), ("COLOUR=red", "Options: PAPER SCALE")],
+)  # fmt: skip
+def test_a_misspelt_option_of_make_is_refused_with_the_right_spelling(typed: str, right: str) -> None:
+    done = make("-n", "reproduce", "PAPER=deebert", typed)
+    assert done.returncode == 2 and done.stdout == ""
+    assert f"unknown option {typed.partition('=')[0]}. {right}" in done.stderr
+
+
+def make(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """Run make without the variables of an outer one."""
+    environment = {"PATH": os.environ["PATH"]}
+    return subprocess.run(["make", *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+# -- The first command on a machine with another Python ---------------------------------------------------------------
+
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+  *version_info*) exit {supported} ;;
+  *--version) echo "Python 3.10.4" ;;
+  *venv*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && sed -i s/exit.{supported}/exit\\ 0/ "$3/bin/python" ;;
+esac
+echo "$@" >> log
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A checkout of nothing but what makes the environment, with two Pythons: one too old, one that is right."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text((CHECKOUT / name).read_text())
+    for name, supported in (("old", 1), ("right", 0)):
+        (tmp_path / name).write_text(FAKE_PYTHON.format(supported=supported))
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def test_another_python_is_named_with_the_ones_wanted(bare: Path) -> None:
+    done = make("list", "PYTHON=./old", cwd=bare)
+    assert done.returncode == 2 and "pip" not in done.stdout + done.stderr
+    assert "Python 3.11, 3.12 or 3.13 is wanted, and ./old is Python 3.10.4. Name one: make list PYTHON=" in done.stderr
+    assert not (bare / ".venv").exists()
+
+
+def test_an_environment_of_another_python_is_made_anew(bare: Path) -> None:
+    (bare / ".venv" / "bin").mkdir(parents=True)
+    (bare / ".venv" / "bin" / "python").write_text(FAKE_PYTHON.format(supported=1))
+    (bare / ".venv" / "bin" / "python").chmod(0o755)
+    (bare / ".venv" / "left-over").touch()
+    done = make("list", "PYTHON=./right", cwd=bare)
+    assert done.returncode == 0, done.stderr
+    assert not (bare / ".venv" / "left-over").exists()
+    log = (bare / "log").read_text()
+    assert "-m venv .venv" in log and log.strip().endswith("-m common.cli list")
+
+
 def dry_run(*target: str) -> list[str]:
     """What `make` would do, the virtual environment being up to date."""
-    environment = {"PATH": os.environ["PATH"]}
-    arguments = ["make", "-n", "--no-print-directory", "-o", ".venv/.installed", *target]
-    done = subprocess.run(arguments, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+    done = make("-n", "--no-print-directory", "-o", ".venv/.installed", *target)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_make_help_names_every_target() -> None:
     makefile = (CHECKOUT / "Makefile").read_text()
     (phony,) = [line for line in makefile.splitlines() if line.startswith(".PHONY:")]
-    done = subprocess.run(["make"], cwd=CHECKOUT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    done = make()
     assert {line.split()[0] for line in done.stdout.splitlines()} == set(phony.split()[1:])

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from fake_paper import FakePaper
 
-from common import cli, environment, runner
+from common import cli, command, environment, runner
 from common.artifacts import ArtifactStore
 from common.early_exit import clock
 from common.errors import UserError
+from common.progress import RunProgress
 from common.records.measurements import Measurement, read_claims, read_measurements, write_measurements
 from common.replication import Run, choose
 from common.runner import Request
@@ -65,7 +66,7 @@ def test_the_home_of_nobody_is_no_data_folder() -> None:
 
 def test_a_run_leaves_records_verdicts_and_no_journal(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(SMOKE) == 0
-    folder = fake.run_folder()
+    folder = fake.own_folder()
     measured = read_measurements(folder / "measurements.jsonl")
     layers = {m.system: m.value for m in measured if m.metric == "layers"}
     assert layers == {"first": 1, "second": 2, "third": 3}
@@ -75,7 +76,7 @@ def test_a_run_leaves_records_verdicts_and_no_journal(fake: FakePaper, capsys: p
         "fake-claim",
         "reproduced",
         pytest.approx(0.9),
-        "smoke-builtin",
+        "smoke-builtin@local",
     )
     about = json.loads((folder / "environment.json").read_text())
     assert (about["run"], about["seeds"], about["scale"]) == ("smoke-builtin", [0], "smoke")
@@ -87,10 +88,10 @@ def test_a_run_leaves_records_verdicts_and_no_journal(fake: FakePaper, capsys: p
 def test_above_smoke_the_shapes_are_a_run_of_their_own(fake: FakePaper) -> None:
     assert cli.main(["run", "fake-paper", "--seeds", "2"]) == 0
     assert fake.calls() == ["first", "second", "third", "shapes"]
-    assert {p.name for p in (fake.results / fake.slug).iterdir()} == {"mini-builtin", "shapes"}
-    (shape, _) = read_measurements(fake.run_folder("shapes") / "measurements.jsonl")
+    assert {p.name for p in (fake.results / fake.slug).iterdir()} == {"mini-builtin@local", "shapes@local"}
+    (shape, _) = read_measurements(fake.own_folder("shapes") / "measurements.jsonl")
     assert (shape.scale, shape.data) == ("mini", "none")
-    assert json.loads((fake.run_folder("mini-builtin") / "environment.json").read_text())["seeds"] == [0, 1]
+    assert json.loads((fake.own_folder("mini-builtin") / "environment.json").read_text())["seeds"] == [0, 1]
 
 
 def test_a_finished_run_lets_go_of_its_data(fake: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,12 +100,12 @@ def test_a_finished_run_lets_go_of_its_data(fake: FakePaper, monkeypatch: pytest
     alive: list[bool] = []
     run_steps = runner.run_steps
 
-    def watched(prepared: runner.Prepared) -> list[Measurement]:
+    def watched(prepared: runner.Prepared, progress: RunProgress, first: int) -> list[Measurement]:
         alive.extend(run() is not None for run in runs)
         runs.append(weakref.ref(prepared.run))
-        return run_steps(prepared)
+        return run_steps(prepared, progress, first)
 
-    monkeypatch.setattr(runner, "run_steps", watched)
+    monkeypatch.setattr(command, "run_steps", watched)
     assert cli.main(["run", "fake-paper", "--tasks", "sentiment"]) == 0
     assert alive == [False]
 
@@ -118,8 +119,8 @@ def test_planning_runs_and_writes_nothing(fake: FakePaper, capsys: pytest.Captur
 
 
 def test_paths_outside_the_checkout_are_printed_in_full(tmp_path: Path) -> None:
-    assert runner.shown(tmp_path) == tmp_path
-    assert runner.shown(CHECKOUT / "results" / "x") == Path("results/x")
+    assert command.shown(tmp_path) == tmp_path
+    assert command.shown(CHECKOUT / "results" / "x") == Path("results/x")
 
 
 # -- Interruptions ----------------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def test_an_interrupted_run_goes_on_where_it_was(fake: FakePaper, capsys: pytest
     fake.trouble()
     assert cli.main(SMOKE) == 0
     assert fake.calls() == ["first", "second", "second", "third"]
-    counted = {m.system: m.n for m in read_measurements(fake.run_folder() / "measurements.jsonl") if not m.timed}
+    counted = {m.system: m.n for m in read_measurements(fake.own_folder() / "measurements.jsonl") if not m.timed}
     assert counted == {"first": 1, "second": 3, "third": 4}, "the first step's numbers are those of before"
 
 
@@ -149,16 +150,16 @@ def test_another_request_or_other_code_starts_anew(fake: FakePaper, change: str)
     fake.trouble(second="interrupt")
     assert cli.main(SMOKE) == 130
     fake.trouble()
-    command = list(SMOKE)
+    arguments = list(SMOKE)
     if change == "code":
         (fake.folder / "method.py").write_text("# new\n")
     elif change == "facts":
         fake.edit_paper(name="Renamed")
     elif change == "seeds":
-        command += ["--seeds", "2"]
+        arguments += ["--seeds", "2"]
     else:
-        command[-1] = "mini"
-    assert cli.main(command) == 0
+        arguments[-1] = "mini"
+    assert cli.main(arguments) == 0
     assert fake.calls()[2:5] == ["first", "second", "third"]
 
 
@@ -168,14 +169,14 @@ def test_changed_data_starts_anew(fake: FakePaper) -> None:
     rows = [f"text {i},{i % 2}" for i in range(16)]
     (data / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     (data / "dev.csv").write_text("text,label\na,0\nb,1\n")
-    command = [*SMOKE, "--data", "files", "--data-dir", str(data.parent), "--tasks", "mine"]
+    arguments = [*SMOKE, "--data", "files", "--data-dir", str(data.parent), "--tasks", "mine"]
     fake.trouble(second="interrupt")
-    assert cli.main(command) == 130
-    assert cli.main(command) == 130
+    assert cli.main(arguments) == 130
+    assert cli.main(arguments) == 130
     assert fake.calls() == ["first", "second", "second"], "the same data: goes on"
     (data / "dev.csv").write_text("text,label\na,0\nc,1\n")
     fake.trouble()
-    assert cli.main(command) == 0
+    assert cli.main(arguments) == 0
     assert fake.calls()[3:] == ["first", "second", "third"]
 
 
@@ -277,14 +278,14 @@ def test_deebert_from_the_command_line_to_its_record(
 ) -> None:
     """The whole way once, small; then again with everything trained: the same numbers, clock aside."""
     results = tmp_path / "results"
-    reproduce = functools.partial(runner.reproduce, results=results, tables=tmp_path / "tables")
-    monkeypatch.setattr(runner, "reproduce", reproduce)
+    record = functools.partial(command.record, results=results, tables=tmp_path / "tables")
+    monkeypatch.setattr(command, "reproduce", record)  # At the smoke scale the command itself writes no record.
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
     # One thread: several on a busy machine wait for each other, and nothing here is about speed.
     monkeypatch.setattr(clock, "pinned_threads", functools.partial(pinned_threads, 1))
-    command = ["run", "DeeBERT", "--scale", "smoke", "--tasks", "Sentiment"]
+    arguments = ["run", "DeeBERT", "--scale", "smoke", "--tasks", "Sentiment"]
     with pinned_threads(1):
-        assert cli.main(command) == 0
+        assert cli.main(arguments) == 0
         first = capsys.readouterr()
         assert list((tmp_path / "cache" / "journal").iterdir()) == []
         (deebert,) = choose("deebert")
