@@ -107,12 +107,18 @@ class Quantity(Facts):
         return cell.value * factors[cell.metric] * self.scale + 0.0 if cell.metric in factors else None
 
 
-class Column(Quantity):
-    """A metric as a table's column: under `header` with its `unit`, rounded to `decimals`."""
+class TableMetric(Quantity):
+    """A metric as a table shows it: in a panel (or a row) named `header`, in `unit`, rounded to `decimals`."""
 
     header: str
     unit: str = ""
     decimals: int = Field(default=1, ge=0, le=6)
+
+    @property
+    def title(self) -> str:
+        """The header as it begins a line, with the unit."""
+        title = self.header[:1].upper() + self.header[1:]
+        return f"{title} ({self.unit})" if self.unit else title
 
 
 class Axis(Quantity):
@@ -153,14 +159,14 @@ class Table(PublishedNumbers):
 
     Attributes:
         label, caption: as printed above the table.
-        metrics: columns under each task, in order.
+        metrics: what it shows, a panel each, in order.
         experiment: whose measurements fill it; the table's id unless given.
         tasks: measurements of these tasks alone; of all unless given.
     """
 
     label: str
     caption: str
-    metrics: tuple[Column, ...] = Field(min_length=1)
+    metrics: tuple[TableMetric, ...] = Field(min_length=1)
     experiment: str = ""
     tasks: tuple[str, ...] = ()
 

@@ -1,200 +1,292 @@
-"""Lays published and measured numbers out in one grid, before any markup.
+"""Lays a table's numbers out on sheets that fit a page, before any markup.
 
-A table becomes panels that fit a page; in a panel, blocks of rows stand above each other under the same
-columns (task x metric): what the paper printed, one block a backbone, then what each run measured. Tasks on
-both sides come first, so that a reader compares down a column. A number that is not there is None.
+A sheet is what is printed as one table: what one run measured beside what the paper published, a task's columns next
+to each other, a system and setting on each row. A panel of a sheet is one metric; metrics of one or two rows each
+become rows of their own. Intervals and settings tuned on dev stand on sheets of an appendix. A number that is not
+there is None.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
 
-from common.errors import UserError
-from common.paper import UNVERIFIED, Column, Table
-from common.records.measurements import Measurement
+from common.paper import Table, TableMetric
 from common.records.runs import RunRecord
+from common.reporting.cells import DEV_TUNED, Entry, Row, Source, measured, published
+from common.reporting.markup import entry_text, seeds_name
 
-MAX_COLUMNS = 12
-"""Columns of numbers that a page takes."""
+MAX_COLUMNS = 8
+"""Columns of a sheet, those with the names of the rows included."""
 
-RowKey = tuple[str, str]
-CellKey = tuple[str, str]
+MAX_CHARACTERS = 106
+"""What a line of text takes at 8 pt across 16 cm, each column with two for the gap."""
+
+MAX_LINES = 46
+"""Rows of a sheet, each panel's title included: a page with its caption and notes."""
+
+FOLDED_LINES = 2
+"""Panels of at most so many rows each are put together into one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A number as shown, on its column's scale, with its spread over seeds or else its 95 % interval."""
+class Column:
+    """A column of numbers: of a task, published or measured, with a backbone."""
 
-    value: float
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
-    derived: bool = False
-    unverified: bool = False
+    task: str
+    measured: bool
+    backbone: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row: one system at one setting, with one entry (or None) for each column."""
+    """A row: its names and one entry (or None) for each column, all of one metric."""
 
-    system: str
-    setting: str
+    metric: TableMetric
+    labels: Row
     entries: tuple[Entry | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Rows of one origin."""
+class Panel:
+    """Rows under a title; the title is empty where the metric is named on the row."""
 
     title: str
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """Blocks under shared columns; a column is a task's name and the metric shown under it."""
+@dataclass(frozen=True)
+class Sheet:
+    """What is printed as one table.
 
-    columns: tuple[tuple[str, Column], ...]
-    blocks: tuple[Block, ...]
+    Attributes:
+        run: whose measurements it shows; empty where all is published.
+        heads: over the columns that name a row: `System`, `Setting`, ...
+        columns, panels: the numbers.
+    """
+
+    run: str
+    heads: tuple[str, ...]
+    columns: tuple[Column, ...]
+    panels: tuple[Panel, ...]
+
+    @property
+    def lines(self) -> list[Line]:
+        """Every row."""
+        return [line for panel in self.panels for line in panel.lines]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every number."""
+        return [e for line in self.lines for e in line.entries if e is not None]
+
+    @cached_property
+    def seeds(self) -> tuple[int | None, ...]:
+        """For each column how many seeds most of its numbers have; None for a published one."""
+        return tuple(_usual_seeds(line.entries[i] for line in self.lines) for i in range(len(self.columns)))
+
+    @property
+    def seed_counts(self) -> set[int]:
+        """The different counts of seeds over the measured columns."""
+        return {seeds for seeds in self.seeds if seeds is not None}
 
     @property
     def task_spans(self) -> list[tuple[str, int]]:
         """Each task with the number of its columns, in order."""
-        spans: dict[str, int] = defaultdict(int)
-        for task, _ in self.columns:
-            spans[task] += 1
-        return list(spans.items())
+        return [(task, len(list(columns))) for task, columns in groupby(self.columns, key=lambda c: c.task)]
 
-    @property
-    def entries(self) -> list[Entry]:
-        """Every number in the panel."""
-        return [e for block in self.blocks for line in block.lines for e in line.entries if e is not None]
+    def origin(self, index: int) -> str:
+        """Return `published` or `measured` over a column; empty where all are the one and their tasks say more."""
+        column = self.columns[index]
+        if column.task and len({c.measured for c in self.columns}) == 1:
+            return ""
+        return "measured" if column.measured else "published"
+
+    def detail(self, index: int) -> str:
+        """Return what tells a column from others of its origin: backbone and seeds, where they differ."""
+        column, seeds = self.columns[index], self.seeds[index]
+        backbones = {c.backbone for c in self.columns if c.measured == column.measured}
+        parts = [column.backbone] if len(backbones) > 1 else []
+        if seeds and len(self.seed_counts) > 1:
+            parts.append(seeds_name(seeds))
+        return ", ".join(parts)
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """The numbers of one block: rows, each with its entries by (task in lower case, metric)."""
-
-    title: str
-    rows: dict[RowKey, dict[CellKey, Entry]]
-    tasks: dict[str, str]
-
-
-def build_panels(table: Table, runs: Sequence[RunRecord]) -> list[Panel]:
-    """Return the table's panels; none where nothing was published and nothing measured.
+def main_sheets(table: Table, runs: Sequence[RunRecord]) -> list[Sheet]:
+    """Return the table's sheets: what is published and measured on the same tasks, then what is only one of them.
 
     Raises:
         UserError: a run holds two numbers for one cell and seed.
     """
-    published = list(_published(table))
-    measured = [origin for run in runs for origin in _measured(table, run)]
-    origins = [o for o in (*published, *measured) if o.rows]
+    printed = published(table)
+    beside, apart, met = [], [], set()
+    for run in runs:
+        ours = [source.only(lambda row: DEV_TUNED not in row[1]) for source in measured(table, run)]
+        tasks = _tasks(printed, ours)
+        shared = {task for task in tasks if any(source.has(task) for source in printed)}
+        (beside if shared else apart).extend(_sheets(table, run.name, tasks, [*printed, *ours]))
+        met |= shared
+    rest = [task for task in _tasks([], printed) if task not in met]
+    return [*beside, *_sheets(table, "", rest, printed), *apart]
+
+
+def tuned_sheets(table: Table, runs: Sequence[RunRecord]) -> list[Sheet]:
+    """Return the sheets of settings that were tuned on dev; none where a table has no such setting."""
+    sheets = []
+    for run in runs:
+        ours = [source.only(lambda row: DEV_TUNED in row[1]) for source in measured(table, run)]
+        sheets += _sheets(table, run.name, _tasks([], ours), ours)
+    return sheets
+
+
+def interval_sheets(table: Table, runs: Sequence[RunRecord]) -> list[Sheet]:
+    """Return the sheets with each seed's number and its interval; rows without any interval are left out."""
+    sheets = []
+    for run in runs:
+        ours = [_with_intervals(source) for source in measured(table, run, by_seed=True)]
+        sheets += _sheets(table, run.name, _tasks([], ours), ours)
+    return sheets
+
+
+def _usual_seeds(entries: Iterable[Entry | None]) -> int | None:
+    counts = Counter(e.seeds for e in entries if e is not None and e.seeds is not None)
+    return max(counts, key=lambda n: (counts[n], n)) if counts else None
+
+
+def _with_intervals(source: Source) -> Source:
+    numbers = {
+        name: {row: cells for row, cells in rows.items() if any(e.low is not None for e in cells.values())}
+        for name, rows in source.numbers.items()
+    }
+    return replace(source, numbers=numbers)
+
+
+def _tasks(first: Sequence[Source], wanted: Sequence[Source]) -> list[str]:
+    """Return the tasks of the `wanted` sources, those that stand in `first` too before the others."""
+    keys = list(dict.fromkeys(key for source in wanted for key in source.tasks if source.has(key)))
+    leading = [key for source in first for key in source.tasks if key in keys]
+    return list(dict.fromkeys([*leading, *keys]))
+
+
+def _sheets(table: Table, run: str, tasks: Sequence[str], sources: Sequence[Source]) -> list[Sheet]:
+    """Lay tasks out on as many sheets as their columns and rows need."""
     # Published spellings win: `sst-2` stands under SST-2.
-    names = {key: name for o in reversed(origins) for key, name in o.tasks.items()}
-    on_paper = list(dict.fromkeys(key for o in published for key in o.tasks))
-    ours = list(dict.fromkeys(key for o in measured for key in o.tasks))
-    groups = [[key for key in on_paper if key in ours], [key for key in on_paper if key not in ours]]
-    for origin in measured:
-        placed = {key for group in groups for key in group}
-        groups.append([key for key in origin.tasks if key not in placed])
-    present = {cell for o in origins for row in o.rows.values() for cell in row}
+    names = {key: name for source in reversed(sources) for key, name in source.tasks.items()}
+    groups = [[(source, key) for source in sources if source.has(key)] for key in tasks]
+    heads, panels = _labelled(_panels(table, [cell for group in groups for cell in group]))
+    whole = Sheet(run, heads, tuple(_column(*cell, names) for group in groups for cell in group), panels)
+    sheets = []
+    for start, stop in _pages(whole, [len(group) for group in groups]):
+        page = tuple(_between(panel, start, stop) for panel in panels)
+        kept = [panel for panel in page if panel.lines]
+        for part in _by_height(kept):
+            sheets.append(replace(whole, columns=whole.columns[start:stop], panels=tuple(part)))
+    return sheets
+
+
+def _column(source: Source, key: str, names: dict[str, str]) -> Column:
+    return Column(names[key], source.measured, source.backbone)
+
+
+def _panels(table: Table, cells: Sequence[tuple[Source, str]]) -> list[Panel]:
+    """Return a panel for each metric that has a number, over all columns."""
     panels = []
-    for group in groups:
-        columns = {key: [m for m in table.metrics if (key, m.metric) in present] for key in group}
-        pages = _pages({key: metrics for key, metrics in columns.items() if metrics})
-        panels += [_panel([(key, m) for key in keys for m in columns[key]], names, origins) for keys in pages]
+    sources = list({id(source): source for source, _ in cells}.values())
+    for metric in table.metrics:
+        rows = [source.numbers.get(metric.metric, {}) for source in sources]
+        lines = []
+        for row in _merged([list(r) for r in rows]):
+            entries = tuple(s.numbers.get(metric.metric, {}).get(row, {}).get(key) for s, key in cells)
+            if any(entry is not None for entry in entries):
+                lines.append(Line(metric, row, entries))
+        if lines:
+            panels.append(Panel(metric.title, tuple(lines)))
     return panels
 
 
-def _pages(columns: dict[str, list[Column]]) -> Iterator[list[str]]:
-    """Cut tasks into pages of at most `MAX_COLUMNS` columns, never inside a task."""
-    page: list[str] = []
-    width = 0
-    for key, metrics in columns.items():
-        if page and width + len(metrics) > MAX_COLUMNS:
-            yield page
-            page, width = [], 0
-        page.append(key)
-        width += len(metrics)
+def _merged(orders: Sequence[list[Row]]) -> list[Row]:
+    """Return every row once, in the order of the first list; what another adds follows what it follows there."""
+    merged: list[Row] = []
+    for order in orders:
+        place = 0
+        for row in order:
+            if row in merged:
+                place = max(place, merged.index(row) + 1)
+            else:
+                merged.insert(place, row)
+                place += 1
+    return merged
+
+
+def _labelled(panels: Sequence[Panel]) -> tuple[tuple[str, ...], tuple[Panel, ...]]:
+    """Return the heads of the columns that name a row, and the panels without names that are empty everywhere."""
+    lines = [line for panel in panels for line in panel.lines]
+    heads = ("System", "Setting", "Seed")[: max((len(line.labels) for line in lines), default=0)]
+    kept = [i for i in range(len(heads)) if any(line.labels[i] for line in lines)]
+    fold = len(panels) > 1 and all(len(panel.lines) <= FOLDED_LINES for panel in panels)
+    shown = []
+    for panel in panels:
+        named = []
+        for line in panel.lines:
+            labels = tuple(line.labels[i] for i in kept)
+            named.append(replace(line, labels=(line.metric.title, *labels) if fold else labels))
+        shown.append(replace(panel, lines=tuple(named)))
+    if fold:
+        shown = [Panel("", tuple(line for panel in shown for line in panel.lines))]
+    return (("Quantity",) if fold else ()) + tuple(heads[i] for i in kept), tuple(shown)
+
+
+def _between(panel: Panel, start: int, stop: int) -> Panel:
+    """Return the panel's columns from `start` to `stop`, without rows that have no number there."""
+    lines = [replace(line, entries=line.entries[start:stop]) for line in panel.lines]
+    return replace(panel, lines=tuple(line for line in lines if any(e is not None for e in line.entries)))
+
+
+def _pages(sheet: Sheet, groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Cut columns into pages that are neither too many nor too wide, between tasks wherever a task fits a page."""
+    widths = [_width(sheet, i) for i in range(len(sheet.columns))]
+    labels = sum(max(map(len, names)) + 2 for names in zip(*_names(sheet), strict=True))
+    room = MAX_COLUMNS - len(sheet.heads)
+
+    def fits(start: int, stop: int) -> bool:
+        return stop - start <= room and labels + sum(widths[start:stop]) <= MAX_CHARACTERS
+
+    start = stop = 0
+    for size in groups:
+        steps = [size] if fits(stop, stop + size) else [1] * size
+        for step in steps:
+            if stop > start and not fits(start, stop + step):
+                yield start, stop
+                start = stop
+            stop += step
+    if stop > start:
+        yield start, stop
+
+
+def _names(sheet: Sheet) -> list[tuple[str, ...]]:
+    return [sheet.heads, *(line.labels for line in sheet.lines)]
+
+
+def _width(sheet: Sheet, index: int) -> int:
+    """Return how many characters a column takes, with the gap."""
+    texts = [str(entry_text(line.entries[index], line.metric, sheet.seeds[index])) for line in sheet.lines]
+    return max(map(len, (*texts, sheet.origin(index), sheet.detail(index), sheet.columns[index].task))) + 2
+
+
+def _by_height(panels: Sequence[Panel]) -> Iterator[list[Panel]]:
+    """Put panels on sheets that are no longer than a page; a panel that is longer than a page goes on several."""
+    page: list[Panel] = []
+    height = 0
+    for panel in panels:
+        for start in range(0, len(panel.lines), MAX_LINES - 1):
+            part = replace(panel, lines=panel.lines[start : start + MAX_LINES - 1])
+            if page and height + len(part.lines) + 1 > MAX_LINES:
+                yield page
+                page, height = [], 0
+            page.append(part)
+            height += len(part.lines) + 1
     if page:
         yield page
-
-
-def _panel(columns: list[tuple[str, Column]], names: dict[str, str], origins: list[_Origin]) -> Panel:
-    blocks = []
-    for origin in origins:
-        lines = []
-        for (system, setting), cells in origin.rows.items():
-            entries = tuple(cells.get((key, column.metric)) for key, column in columns)
-            if any(entry is not None for entry in entries):
-                lines.append(Line(system, setting, entries))
-        if lines:
-            blocks.append(Block(origin.title, tuple(lines)))
-    return Panel(tuple((names[key], column) for key, column in columns), tuple(blocks))
-
-
-def _published(table: Table) -> Iterator[_Origin]:
-    tasks = _spellings(cell.task for cell in table.cells)
-    for backbone in dict.fromkeys(cell.backbone for cell in table.cells):
-        cells = [cell for cell in table.cells if cell.backbone == backbone]
-        rows: dict[RowKey, dict[CellKey, Entry]] = {(cell.system, cell.setting): {} for cell in cells}
-        for column in table.metrics:
-            # The column's own metric comes last: where a paper prints it in two forms, its own form wins.
-            for cell in sorted(cells, key=lambda c: c.metric == column.metric):
-                value = column.shown(cell)
-                if value is not None:
-                    unverified = table.provenance_of(cell) in UNVERIFIED
-                    entry = Entry(value, derived=cell.basis == "derived", unverified=unverified)
-                    rows[cell.system, cell.setting][cell.task.casefold(), column.metric] = entry
-        title = f"published, {backbone}" if backbone else "published"
-        yield _Origin(title, {row: numbers for row, numbers in rows.items() if numbers}, tasks)
-
-
-def _measured(table: Table, run: RunRecord) -> Iterator[_Origin]:
-    wanted = {column.metric: column for column in table.metrics}
-    measurements = [m for m in run.of(table.source) if m.metric in wanted and table.shows(m.task)]
-    for backbone in dict.fromkeys(m.backbone for m in measurements):
-        group = [m for m in measurements if m.backbone == backbone]
-        cells: dict[tuple[RowKey, CellKey], list[Measurement]] = defaultdict(list)
-        for m in group:
-            cells[(m.system, m.setting), (m.task.casefold(), m.metric)].append(m)
-        rows: dict[RowKey, dict[CellKey, Entry]] = defaultdict(dict)
-        for (row, cell), values in cells.items():
-            rows[row][cell] = _pooled(values, wanted[cell[1]], run.name)
-        yield _Origin(_title(run.name, backbone, group), dict(rows), _spellings(m.task for m in group))
-
-
-def _spellings(tasks: Iterable[str]) -> dict[str, str]:
-    """Return each task's first spelling by its lower case, in order of appearance."""
-    spellings: dict[str, str] = {}
-    for task in tasks:
-        spellings.setdefault(task.casefold(), task)
-    return spellings
-
-
-def _pooled(values: list[Measurement], column: Column, run: str) -> Entry:
-    """Return the mean over seeds with its spread, or a single number with its interval."""
-    seeds = [m.seed for m in values]
-    if len(set(seeds)) < len(seeds):
-        m = values[0]
-        where = " / ".join(part for part in (m.system, m.setting, m.task, m.metric) if part)
-        raise UserError(f"run {run}: {m.experiment} has two numbers for {where}, seed {m.seed}; expected one")
-    by_seed = [m for m in values if m.seed is not None]
-    scale = column.scale
-    if len(by_seed) > 1:
-        numbers = [m.value * scale for m in by_seed]
-        return Entry(statistics.fmean(numbers), sd=statistics.stdev(numbers))
-    only = (by_seed or values)[0]
-    if only.ci_low is None or only.ci_high is None:
-        return Entry(only.value * scale)
-    low, high = sorted((only.ci_low * scale, only.ci_high * scale))
-    return Entry(only.value * scale, low=low, high=high)
-
-
-def _title(run: str, backbone: str, measurements: Iterable[Measurement]) -> str:
-    seeds = len({m.seed for m in measurements if m.seed is not None})
-    parts = ["measured", f"run {run}", backbone, f"{seeds} seed{'s' if seeds > 1 else ''}" if seeds else ""]
-    return ", ".join(part for part in parts if part)

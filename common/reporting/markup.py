@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
-from common.paper import Column, Table
-from common.reporting.grid import Entry, Panel
+from common.paper import TableMetric
+from common.reporting.cells import Entry
 
 MISSING = "\N{EM DASH}"
 """Stands where a number is missing; never 0."""
@@ -15,40 +15,53 @@ DERIVED_MARK = "\N{DOUBLE DAGGER}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 
+@dataclass(frozen=True, slots=True)
+class NumberText:
+    """A number in the parts that a table aligns: `80.5`, ` ± 2.0`, `†`."""
+
+    value: str
+    spread: str = ""
+    marks: str = ""
+
+    def __str__(self) -> str:
+        return self.value + self.spread + self.marks
+
+
 def number_text(value: float, decimals: int) -> str:
     """Return a rounded number; what rounds to zero has no sign."""
     return f"{value:z.{decimals}f}"
 
 
-def entry_text(entry: Entry | None, column: Column) -> str:
-    """Return a number with its spread (`± sd` over seeds, or `[low, high]`) and its marks."""
+def sd_text(sd: float, decimals: int) -> str:
+    """Return a rounded standard deviation; one that would round to zero is said to be below a last digit's unit."""
+    text = number_text(sd, decimals)
+    return text if float(text) or not sd else f"<{10.0**-decimals:.{decimals}f}"
+
+
+def seeds_name(seeds: int) -> str:
+    """Return `1 seed`, `3 seeds`."""
+    return f"{seeds} seed{'s' if seeds != 1 else ''}"
+
+
+def entry_text(entry: Entry | None, metric: TableMetric, seeds: int | None = None) -> NumberText:
+    """Return a number with its spread over seeds, or its interval, and its marks.
+
+    Args:
+        entry: the number; None where there is none.
+        metric: says how it is rounded.
+        seeds: how many seeds its column has; a number of fewer says its own, in parentheses.
+    """
     if entry is None:
-        return MISSING
-    text = number_text(entry.value, column.decimals)
+        return NumberText(MISSING)
+    decimals = metric.decimals
+    spread = ""
     if entry.sd is not None:
-        text += f" {PLUS_MINUS} {number_text(entry.sd, column.decimals)}"
+        spread = f" {PLUS_MINUS} {sd_text(entry.sd, decimals)}"
     elif entry.low is not None and entry.high is not None:
-        text += f" [{number_text(entry.low, column.decimals)}, {number_text(entry.high, column.decimals)}]"
-    return text + UNVERIFIED_MARK * entry.unverified + DERIVED_MARK * entry.derived
-
-
-def header_text(column: Column) -> str:
-    """Return a column's header with its unit."""
-    return f"{column.header} ({column.unit})" if column.unit else column.header
-
-
-def notes_below(table: Table, panels: Iterable[Panel]) -> list[str]:
-    """Return what stands below a table: every mark explained, then what the published numbers are."""
-    lines = [line for panel in panels for block in panel.blocks for line in block.lines]
-    entries = [entry for line in lines for entry in line.entries]
-    numbers = [entry for entry in entries if entry is not None]
-    marks = {
-        f"{UNVERIFIED_MARK} not checked against the paper or its authors' release": [e.unverified for e in numbers],
-        f"{DERIVED_MARK} computed from printed numbers, not printed itself": [e.derived for e in numbers],
-        f"{PLUS_MINUS} standard deviation over seeds": [e.sd is not None for e in numbers],
-        "[low, high] 95 % interval": [e.low is not None for e in numbers],
-        f"{MISSING} not published or not measured": [e is None for e in entries],
-    }
-    notes = ["; ".join(text for text, occurs in marks.items() if any(occurs))]
-    notes.append(f"Published: {table.about}" if table.cells else "")
-    return [note if note.endswith(".") else f"{note}." for note in notes if note.strip()]
+        spread = f" [{number_text(entry.low, decimals)}, {number_text(entry.high, decimals)}]"
+    if entry.rounds is not None:
+        spread += f" n={entry.rounds}"
+    if entry.seeds is not None and seeds is not None and entry.seeds != seeds:
+        spread += f" ({entry.seeds})"
+    marks = UNVERIFIED_MARK * entry.unverified + DERIVED_MARK * entry.derived
+    return NumberText(number_text(entry.value, decimals), spread, marks)
