@@ -10,12 +10,16 @@ from common.reporting.grid import Sheet
 from common.reporting.markup import DERIVED_MARK, MISSING, PLUS_MINUS, UNVERIFIED_MARK, seeds_name
 
 
+MACRO = "macro"
+"""Stands as the task of a mean over tasks."""
+
+
 class Kind(Enum):
     """What a sheet is for; the value stands in its caption."""
 
     MAIN = ""
     TUNED = "Appendix: settings chosen on the dev set that is reported (dev-tuned)."
-    INTERVALS = "Appendix: the number of each seed with its 95 % interval."
+    INTERVALS = "Appendix: 95 % intervals, those of each seed."
 
 
 def caption_text(table: Table, sheet: Sheet, kind: Kind, *, first: bool) -> str:
@@ -49,9 +53,10 @@ def marks_text(sheets: Iterable[Sheet]) -> str:
         f"{UNVERIFIED_MARK} not checked against the paper or its authors' release": any(e.unverified for e in numbers),
         f"{DERIVED_MARK} computed from printed numbers, not printed itself": any(e.derived for e in numbers),
         "(k) over k seeds, unlike its column": any(owns),
-        f"no {PLUS_MINUS} where every seed gave the same, or there is one": alike,
+        f"no {PLUS_MINUS}: one seed, or every seed gave the same": alike,
         "n=k smallest and largest of k rounds, too few for an interval": any(e.rounds is not None for e in numbers),
         f"{MISSING} not published or not measured": any(e is None for e in entries),
+        f"{MACRO}: on each side the mean over its own tasks": any(_both_sides(sheet, MACRO) for sheet in sheets),
     }
     text = "; ".join(text for text, occurs in marks.items() if occurs)
     return _sentence(text) if text else ""
@@ -68,6 +73,11 @@ def _seeds_text(sheet: Sheet, kind: Kind) -> str:
         return ""
     mean = f"; mean {PLUS_MINUS} standard deviation over " if any(e.sd is not None for e in sheet.entries) else "; "
     return mean + (seeds_name(*counts) if len(counts) == 1 else "the seeds named over the columns")
+
+
+def _both_sides(sheet: Sheet, task: str) -> bool:
+    """Whether numbers for the task are both published and measured."""
+    return len({column.measured for column in sheet.columns if column.task == task}) > 1
 
 
 def _seeds_of_their_own(sheet: Sheet) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.paper import UNVERIFIED, Table, TableMetric
+from common.paper import UNVERIFIED, Published, Table, TableMetric
 from common.records.measurements import Measurement
 from common.records.runs import RunRecord
 
@@ -76,8 +76,7 @@ class Source:
 def published(table: Table) -> list[Source]:
     """Return what the paper printed, a source for each backbone."""
     sources = []
-    for backbone in dict.fromkeys(cell.backbone for cell in table.cells):
-        cells = [cell for cell in table.cells if cell.backbone == backbone]
+    for backbone, cells in _by_backbone(table).items():
         numbers: dict[str, dict[Row, dict[str, Entry]]] = {}
         for metric in table.metrics:
             rows: dict[Row, dict[str, Entry]] = {(cell.system, cell.setting): {} for cell in cells}
@@ -91,6 +90,17 @@ def published(table: Table) -> list[Source]:
             numbers[metric.metric] = {row: entries for row, entries in rows.items() if entries}
         sources.append(Source(False, backbone, numbers, _spellings(cell.task for cell in cells)))
     return sources
+
+
+def _by_backbone(table: Table) -> dict[str, list[Published]]:
+    """Return cells by backbone; those that name none stand with the others where no two meet in one place."""
+    places = Counter((cell.system, cell.setting, cell.task, cell.metric) for cell in table.cells)
+    if max(places.values(), default=0) == 1 and any(not cell.backbone for cell in table.cells):
+        return {"": list(table.cells)}
+    groups: dict[str, list[Published]] = defaultdict(list)
+    for cell in table.cells:
+        groups[cell.backbone].append(cell)
+    return groups
 
 
 def measured(table: Table, run: RunRecord, *, by_seed: bool = False) -> list[Source]:

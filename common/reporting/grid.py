@@ -122,7 +122,9 @@ def main_sheets(table: Table, runs: Sequence[RunRecord]) -> list[Sheet]:
         UserError: a run holds two numbers for one cell and seed.
     """
     printed = published(table)
-    beside, apart, met = [], [], set()
+    beside: list[Sheet] = []
+    apart: list[Sheet] = []
+    met: set[str] = set()
     for run in runs:
         ours = [source.only(lambda row: DEV_TUNED not in row[1]) for source in measured(table, run)]
         tasks = _tasks(printed, ours)
@@ -180,10 +182,9 @@ def _sheets(table: Table, run: str, tasks: Sequence[str], sources: Sequence[Sour
     whole = Sheet(run, heads, tuple(_column(*cell, names) for group in groups for cell in group), panels)
     sheets = []
     for start, stop in _pages(whole, [len(group) for group in groups]):
-        page = tuple(_between(panel, start, stop) for panel in panels)
-        kept = [panel for panel in page if panel.lines]
-        for part in _by_height(kept):
-            sheets.append(replace(whole, columns=whole.columns[start:stop], panels=tuple(part)))
+        page = [_between(panel, start, stop) for panel in panels]
+        parts = _by_height([panel for panel in page if panel.lines])
+        sheets += [replace(whole, columns=whole.columns[start:stop], panels=tuple(part)) for part in parts]
     return sheets
 
 
@@ -214,7 +215,7 @@ def _merged(orders: Sequence[list[Row]]) -> list[Row]:
         place = 0
         for row in order:
             if row in merged:
-                place = max(place, merged.index(row) + 1)
+                place = merged.index(row) + 1
             else:
                 merged.insert(place, row)
                 place += 1
