@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.paper import Paper, Published, load_paper
-from common.reporting.grid import build_panels
+from common.reporting.grid import main_sheets
 from common.reporting.series import published_series
 
 Key = tuple[str, str, float | None, str, str]
@@ -219,7 +219,7 @@ def test_every_printed_number_is_there_and_no_other(paper: Paper, table: str) ->
 @pytest.mark.parametrize("table", CELLS)
 def test_no_cell_hides_another_where_the_table_is_laid_out(paper: Paper, table: str) -> None:
     found = next(t for t in paper.tables if t.id == table)
-    assert sum(len(panel.entries) for panel in build_panels(found, [])) == len(found.cells)
+    assert sum(len(sheet.entries) for sheet in main_sheets(found, [])) == len(found.cells)
 
 
 def test_tables_of_ours_hold_no_published_number(paper: Paper) -> None:
