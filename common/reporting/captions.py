@@ -9,7 +9,6 @@ from common.paper import Table
 from common.reporting.grid import Sheet
 from common.reporting.markup import DERIVED_MARK, MISSING, PLUS_MINUS, UNVERIFIED_MARK, seeds_name
 
-
 MACRO = "macro"
 """Stands as the task of a mean over tasks."""
 
