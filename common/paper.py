@@ -154,6 +154,22 @@ class PublishedNumbers(Facts):
         return cell.provenance or self.provenance
 
 
+class SameRow(Facts):
+    """A published row and the measured one that belongs beside it, though its setting has another name.
+
+    Patience 6 of 12 layers and 3 of 6, say, or a published GPU and our CPU. The row shows both names.
+    """
+
+    system: str
+    setting: str = ""
+    ours: str
+
+    @property
+    def label(self) -> str:
+        """The setting as the row shows it."""
+        return f"{self.setting}, ours {self.ours}" if self.setting else self.ours
+
+
 class Table(PublishedNumbers):
     """A table: published cells (none for a table that is ours alone) and how both sides are shown.
 
@@ -162,6 +178,7 @@ class Table(PublishedNumbers):
         metrics: what it shows, a panel each, in order.
         experiment: whose measurements fill it; the table's id unless given.
         tasks: measurements of these tasks alone; of all unless given.
+        same_rows: which settings stand in one row although paper and run name them differently.
     """
 
     label: str
@@ -169,6 +186,15 @@ class Table(PublishedNumbers):
     metrics: tuple[TableMetric, ...] = Field(min_length=1)
     experiment: str = ""
     tasks: tuple[str, ...] = ()
+    same_rows: tuple[SameRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_rows_are_published(self) -> Table:
+        printed = {(cell.system, cell.setting) for cell in self.cells}
+        for row in self.same_rows:
+            if (row.system, row.setting) not in printed:
+                raise ValueError(f"same_rows: no published row {row.system!r} with setting {row.setting!r}")
+        return self
 
     @property
     def source(self) -> str:

@@ -72,6 +72,20 @@ class Source:
         numbers = {name: {row: e for row, e in rows.items() if keep(row)} for name, rows in self.numbers.items()}
         return replace(self, numbers=numbers)
 
+    def renamed(self, names: dict[Row, Row]) -> Source:
+        """Return the source with rows under the names that `names` gives them."""
+        numbers = {name: {names.get(row, row): e for row, e in rows.items()} for name, rows in self.numbers.items()}
+        return replace(self, numbers=numbers)
+
+
+def in_one_row(table: Table, printed: Sequence[Source], ours: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """Return both sides with `same_rows` under one name, where the run has the one setting and not the other."""
+    rows = {row for source in ours for named in source.numbers.values() for row in named}
+    same = [s for s in table.same_rows if (s.system, s.ours) in rows and (s.system, s.setting) not in rows]
+    theirs: dict[Row, Row] = {(s.system, s.setting): (s.system, s.label) for s in same}
+    mine: dict[Row, Row] = {(s.system, s.ours): (s.system, s.label) for s in same}
+    return [source.renamed(theirs) for source in printed], [source.renamed(mine) for source in ours]
+
 
 def published(table: Table) -> list[Source]:
     """Return what the paper printed, a source for each backbone."""

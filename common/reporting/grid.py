@@ -16,7 +16,7 @@ from itertools import groupby
 
 from common.paper import Table, TableMetric
 from common.records.runs import RunRecord
-from common.reporting.cells import DEV_TUNED, Entry, Row, Source, measured, published
+from common.reporting.cells import DEV_TUNED, Entry, Row, Source, in_one_row, measured, published
 from common.reporting.markup import entry_text, seeds_name
 
 MAX_COLUMNS = 8
@@ -129,7 +129,8 @@ def main_sheets(table: Table, runs: Sequence[RunRecord]) -> list[Sheet]:
         ours = [source.only(lambda row: DEV_TUNED not in row[1]) for source in measured(table, run)]
         tasks = _tasks(printed, ours)
         shared = {task for task in tasks if any(source.has(task) for source in printed)}
-        (beside if shared else apart).extend(_sheets(table, run.name, tasks, [*printed, *ours]))
+        theirs, mine = in_one_row(table, printed, ours) if shared else (printed, ours)
+        (beside if shared else apart).extend(_sheets(table, run.name, tasks, [*theirs, *mine]))
         met |= shared
     rest = [task for task in _tasks([], printed) if task not in met]
     return [*beside, *_sheets(table, "", rest, printed), *apart]

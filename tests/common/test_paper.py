@@ -107,6 +107,10 @@ def test_a_sound_file_is_read_as_written(load: Load) -> None:
         (changed("hyperparameters", 0, "value", value="2e-5"), r"hyperparameters\.0: '2e-5' is text in YAML"),
         (changed("tables", 0, "provenance", remove=True), r"tables\.0: published cells need a provenance"),
         (changed("tables", 0, "cells", 1, "task", value="SST-2"), r"two cells for S / SST-2 / score"),
+        (
+            changed("tables", 0, "same_rows", value=[{"system": "S", "setting": "x", "ours": "y"}]),
+            r"tables\.0: same_rows: no published row 'S' with setting 'x'",
+        ),
         (changed("tables", 0, "id", value="figure1"), r"'figure1' is used twice"),
         (changed("figures", 0, "published", value=["table9"]), r"figure1 draws published 'table9'"),
         (changed("headline", value="table9"), r"headline 'table9'"),

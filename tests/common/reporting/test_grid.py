@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from common.errors import UserError
-from common.paper import Paper, Published, Table
+from common.paper import Paper, Published, SameRow, Table
 from common.records.measurements import Measurement
 from common.records.runs import RunRecord
 from common.reporting.cells import Entry
@@ -206,3 +206,15 @@ def test_a_table_shows_the_tasks_that_it_names(table: Table, measure: Measure) -
     run = run_of(*(measure("score", 1.0, task=task) for task in ("sst-2", "mine")))
     named = table.model_copy(update={"cells": (), "tasks": ("SST-2",)})
     assert tasks(main_sheets(named, [run])) == [["sst-2"]]
+
+
+def test_a_setting_of_ours_stands_in_the_published_row_that_it_belongs_to(table: Table, measure: Measure) -> None:
+    same = SameRow(system="fast", setting="t_1", ours="t_2")
+    named = table.model_copy(update={"same_rows": (same,)})
+    assert main_sheets(named, []) == main_sheets(table, [])
+    run = run_of(measure("score", 88.0, seed=0, setting="t_2"))
+    entries = cells(main_sheets(named, [run])[0])
+    assert entries["score", "fast", "t_1, ours t_2", "SST-2", "measured"].value == 88.0
+    assert entries["score", "fast", "t_1, ours t_2", "SST-2", "published"].value == 93.0
+    both = run_of(*(measure("score", 88.0, seed=0, setting=f"t_{i}") for i in (1, 2)))
+    assert cells(main_sheets(named, [both])[0]) == cells(main_sheets(table, [both])[0])
