@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-from common.paper import Column, Paper, Table
+from common.paper import Paper, Table, TableMetric
 from common.progress import duration
 from common.records.measurements import ClaimResult, Measurement
 from common.records.runs import RunRecord
@@ -35,7 +35,7 @@ CLOSE = 1.0
 TIMES = ("time_speedup", "time_saving", "speedup")
 """Metrics of wall-clock speed."""
 
-TIME = Column(metric="speedup", header="time", unit="x", decimals=2)
+TIME = TableMetric(metric="speedup", header="time", unit="x", decimals=2)
 """What is shown of speed where the headline table has none on the clock."""
 
 NAME_WIDTH = 34
@@ -71,7 +71,7 @@ class _Group:
     """Columns of one origin."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableMetric, ...]
     rows: Rows
 
     @property
@@ -93,7 +93,7 @@ class _Group:
         return "".join(f"{text:>{w}}" for text, w in zip(texts, self.widths, strict=True))
 
 
-def _header(column: Column) -> str:
+def _header(column: TableMetric) -> str:
     return f"{column.header} {column.unit}".strip()
 
 
@@ -139,7 +139,7 @@ class RunEnding:
         return next((t for t in self.paper.tables if t.id == self.paper.headline), None)
 
     @cached_property
-    def _columns(self) -> tuple[Column, ...]:
+    def _columns(self) -> tuple[TableMetric, ...]:
         """The headline table's metrics; time as well, if it has none and some was measured."""
         columns = self._table.metrics if self._table else ()
         if any(c.metric in TIMES for c in columns):
