@@ -108,9 +108,13 @@ class Quantity(Facts):
 
 
 class TableMetric(Quantity):
-    """A metric as a table shows it: in a panel (or a row) named `header`, in `unit`, rounded to `decimals`."""
+    """A metric as a table shows it: in a panel (or a row) named `header`, in `unit`, rounded to `decimals`.
+
+    On a terminal, where room is scarce, it is called `short`.
+    """
 
     header: str
+    short: str = ""
     unit: str = ""
     decimals: int = Field(default=1, ge=0, le=6)
 
@@ -119,6 +123,11 @@ class TableMetric(Quantity):
         """The header as it begins a line, with the unit."""
         title = self.header[:1].upper() + self.header[1:]
         return f"{title} ({self.unit})" if self.unit else title
+
+    @property
+    def brief(self) -> str:
+        """The name where room is scarce."""
+        return self.short or self.header
 
 
 class Axis(Quantity):

@@ -94,7 +94,7 @@ class _Group:
 
 
 def _header(column: TableMetric) -> str:
-    return f"{column.header} {column.unit}".strip()
+    return f"{column.brief} {column.unit}".strip()
 
 
 def ending(paper: Paper, runs: Sequence[tuple[RunRecord, RunRecord | None]], folders: Sequence[Path]) -> str:
@@ -250,7 +250,7 @@ class RunEnding:
 
     def _agreement(self, own: dict[str, Number], recorded: dict[str, Number]) -> str:
         both = [c for c in self._columns if c.metric in own and c.metric in recorded]
-        found = {c.header: recorded[c.metric].holds(own[c.metric], c.decimals) for c in both}
+        found = {c.brief: recorded[c.metric].holds(own[c.metric], c.decimals) for c in both}
         differs = [header for header, holds in found.items() if holds is False]
         return f"differs: {', '.join(differs)}" if differs else "agrees" if True in found.values() else ""
 

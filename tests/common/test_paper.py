@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from common.paper import Paper, Published, PublishedAs, Quantity, load_paper
+from common.paper import Paper, Published, PublishedAs, Quantity, TableMetric, load_paper
 
 Load = Callable[[object], Paper]
+
+ROOT = Path(__file__).parents[2]
 
 PAPER: dict[str, Any] = {
     "slug": "a-paper",
@@ -157,3 +159,16 @@ def test_a_cell_is_shown_on_the_scale_of_its_quantity() -> None:
 def test_a_cell_s_own_provenance_wins(load: Load) -> None:
     table = load(changed("tables", 0, "cells", 1, "provenance", value="memory")).tables[0]
     assert [table.provenance_of(cell) for cell in table.cells] == ["fulltext", "memory"]
+
+
+def test_a_metric_has_a_title_for_a_page_and_a_name_for_a_terminal() -> None:
+    metric = TableMetric(metric="layers", header="speed-up in layers", short="layers", unit="%")
+    assert (metric.title, metric.brief) == ("Speed-up in layers (%)", "layers")
+    assert TableMetric(metric="score", header="score").brief == "score"
+
+
+@pytest.mark.parametrize("slug", sorted(path.parent.name for path in ROOT.glob("replications/*/paper.yaml")))
+def test_what_a_headline_shows_fits_a_terminal(slug: str) -> None:
+    paper = load_paper(ROOT / "replications" / slug / "paper.yaml")
+    headline = next(table for table in paper.tables if table.id == paper.headline)
+    assert all(len(metric.brief) <= 14 for metric in headline.metrics)
