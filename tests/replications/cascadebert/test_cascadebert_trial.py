@@ -14,6 +14,7 @@ from common.training.classifier import classifier_logits
 from common.training.loop import fit
 from replications.cascadebert import trial as trial_module
 from replications.cascadebert.findings import Findings
+from replications.cascadebert.method import calibrated_loss
 from replications.cascadebert.trial import Trial, complete_encoders
 
 CPU = torch.device("cpu")
@@ -58,11 +59,17 @@ def test_no_example_is_judged_by_a_model_that_was_trained_on_it(
         assert len(trained) + len(held) == len(everything)
 
 
-def test_the_calibrated_model_is_regularised(trial: Trial) -> None:
-    """Both start alike and see the same batches: what they differ in is the difficulty loss."""
+def test_the_calibrated_model_is_regularised(trial: Trial, tmp_path: Path) -> None:
+    """By hand with the official margin and weight; both matter on this toy."""
     assert 0 < trial.hard.sum() < len(trial.hard), "the toy must hold easy and hard examples"
-    answers = trial.answers("dev")
-    assert not torch.allclose(answers.calibrated, answers.complete[trial.first])
+    plan, kept = trial.settings.complete_plan, trial.answers("dev").calibrated
+    for weight, same in ((0.5, True), (0.0, False)):
+        model = trial._new_small(plan.seed)
+        batches = BucketedBatches(trial.encoded.train, plan.batch_size, plan.seed)
+        loss = calibrated_loss(trial.hard, 0.5, weight)
+        checkpoint = tmp_path / f"{weight}"
+        fit(model, batches, loss, plan, checkpoint=checkpoint, progress=lambda done, total: None)
+        assert torch.allclose(classifier_logits(model, trial.encoded.dev, CPU), kept) is same
 
 
 def test_the_big_model_is_trained(trial: Trial) -> None:
