@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from common.devices import available_device
 from common.early_exit.clock import Clock
 from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
@@ -70,7 +71,7 @@ class StaticTrial(ABC):
     @cached_property
     def device(self) -> torch.device:
         """A GPU if there is one."""
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        return available_device()
 
     @property
     def source(self) -> PretrainedEncoder:

@@ -28,7 +28,9 @@ def device_synchroniser() -> Callable[[], object]:
     """Return what waits for the accelerator to finish its queue; it does nothing on a machine without one."""
     import torch
 
-    return torch.accelerator.synchronize if torch.accelerator.is_available() else nothing
+    from common.devices import available_device
+
+    return nothing if available_device().type == "cpu" else torch.accelerator.synchronize
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.devices import available_device
 from common.encoders.layered import LayeredEncoder
 from common.encoders.sources import PretrainedEncoder
 from common.errors import UserError
@@ -249,7 +250,7 @@ class CompleteEncoders:
         def make(folder: Path) -> None:
             split = encode_texts(teacher.tokenizer, self.texts, plan.max_length)
             students = Students.of(teacher.encoder, self.depths)
-            device = torch.accelerator.current_accelerator() or torch.device("cpu")
+            device = available_device()
             report = fit(
                 students,
                 BucketedBatches(split, plan.batch_size, plan.seed),

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.devices import available_device
 from common.encoders.sources import PretrainedEncoder
 from common.errors import UserError
 from common.replication import Run
@@ -59,7 +60,7 @@ class Lesson:
     @cached_property
     def device(self) -> torch.device:
         """A GPU if there is one."""
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        return available_device()
 
     @property
     def source(self) -> PretrainedEncoder:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+from common.replication import Journal
 from common.timing import quiet
 from common.timing.interleave import Schedule, Stopwatch, time_interleaved
 from common.timing.quiet import Load, busy_now, collected_loads, timing_facts, watched_load
@@ -68,6 +70,14 @@ def test_a_record_keeps_the_mean_over_time_and_the_largest_of_long_ones() -> Non
     assert timing_facts(loads) == {"others_load_mean": round(3.5 / 10.1, 3), "others_load_max": 1.2}
     assert timing_facts([Load(0.1, 0.1), Load(0.3, 0.1)]) == {"others_load_mean": 0.5, "others_load_max": 0.5}
     assert timing_facts([]) == {}
+
+
+def test_an_interrupted_run_keeps_the_loads_of_its_finished_steps(tmp_path: Path) -> None:
+    Journal(tmp_path).keep_loads(0, [Load(8.0, 0.5), Load(2.0, 0.0)])
+    again = Journal(tmp_path)
+    again.keep_loads(1, [])
+    again.keep_loads(2, [Load(1.0, 1.0)])
+    assert again.loads == [Load(8.0, 0.5), Load(2.0, 0.0), Load(1.0, 1.0)]
 
 
 def test_every_timing_is_watched(machine: Machine) -> None:
