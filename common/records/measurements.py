@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
@@ -131,12 +132,16 @@ class ClaimResult(BaseModel):
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` only if the block ends without an exception.
 
+    A process that is killed inside the block leaves the temporary file; whoever writes `path` next removes it.
+
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        _remove_leftovers(path)
+        prefix = f".{path.name}.{os.getpid()}."
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}. Nothing was changed there.") from error
@@ -149,6 +154,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror}. Nothing was changed there.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose process is gone."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        process = leftover.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if process.isdecimal() and not _is_alive(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -176,7 +199,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     """Read a measurements.jsonl of this or an older schema version.
 
     Raises:
-        UserError: the file is missing, or a line is not a measurement (the message names the line).
+        UserError: the file is missing, of a newer schema, or a line is not a measurement (the message names the line).
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -188,10 +211,19 @@ def read_measurements(path: Path) -> list[Measurement]:
             measurements.append(Measurement.model_validate_json(line))
             check_schema(path, measurements[-1].schema_version)
         except ValidationError as error:
+            check_schema(path, _schema_version(line))
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
             raise UserError(f"{path}:{number}: {where}: {first['msg']}") from error
     return measurements
+
+
+def _schema_version(line: str) -> int:
+    """The version that a line states, which may have fields that are not known here; 0 where it states none."""
+    try:
+        return int(json.loads(line)["schema_version"])
+    except (ValueError, TypeError, KeyError):
+        return 0
 
 
 def check_schema(path: Path, version: int) -> None:

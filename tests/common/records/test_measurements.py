@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from common.records.measurements import (
     write_text,
 )
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 ROW = Measurement(experiment="table1", system="x", metric="score", value=1.5, unit="points", seed=0, n=3)
 
 VERSION_1 = (
@@ -41,6 +44,14 @@ def test_a_file_of_schema_version_1_loads(tmp_path: Path) -> None:
     path.write_text(VERSION_1)
     (row,) = read_measurements(path)
     assert (row.value, row.at, row.ci_high, row.task) == (90.5, 0.1, 92.4, "sst-2")
+
+
+@pytest.mark.parametrize("change", ['"schema_version":99', '"schema_version":99,"unheard_of":1'])
+def test_a_file_of_a_newer_schema_is_refused_with_one_message(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(VERSION_1 + VERSION_1.replace('"schema_version":1', change))
+    with pytest.raises(UserError, match=r"m\.jsonl: written by a newer version .*schema 99.*update the checkout"):
+        read_measurements(path)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -97,6 +108,29 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from common.records.measurements import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of the n")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "figure[1].png"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=CHECKOUT)
+    (left,) = tmp_path.iterdir()
+    assert left != path
+    foreign = tmp_path / ".figure[1].png.orig"
+    foreign.touch()
+    with atomic_write(path) as mine:
+        write_text(path, "another thread's")
+        assert mine.exists(), "a process that is alive is still writing"
+    assert set(tmp_path.iterdir()) == {path, foreign}
 
 
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
