@@ -6,8 +6,8 @@
 `Predictor.load` maps the two large files into memory and rebuilds nothing. The first text is answered at once, and of
 the table only the rows that texts ask for are read.
 
-    python -m replications.sparse_distillation.predictor save FOLDER --task sst-2 --data files --data-dir path/to/data
-    python -m replications.sparse_distillation.predictor predict FOLDER "what a film"
+    .venv/bin/python -m replications.sparse_distillation.predictor save FOLDER --task sst-2 --data files --data-dir data
+    .venv/bin/python -m replications.sparse_distillation.predictor predict FOLDER "what a film"
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.errors import UserError, exit_without
+
+if __name__ == "__main__":
+    exit_without("torch", "replications.sparse_distillation.predictor")
+
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from common.errors import UserError
 from common.records.measurements import write_json
 from replications.sparse_distillation.bags import Bag, BagBatch
 from replications.sparse_distillation.method import DAN
@@ -34,7 +38,7 @@ from replications.sparse_distillation.ngrams import Vocabulary
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.storage import check_free, load_dan, new_folder, save_dan
 
-PROGRAM = "python -m replications.sparse_distillation.predictor"
+PROGRAM = ".venv/bin/python -m replications.sparse_distillation.predictor"
 LABELS = "labels.json"
 
 Text = str | tuple[str, str]

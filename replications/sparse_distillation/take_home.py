@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.progress import RunProgress
 from common.replication import Run
 from common.runner import Relay, Request
+from replications.sparse_distillation.corpus import check_unlabelled
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.predictor import Labels, Predictor, fingerprint
 from replications.sparse_distillation.settings import Design
@@ -26,11 +27,13 @@ def trained(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Pr
         say: prints a line.
 
     Raises:
-        UserError: an unknown task, scale or source, a regression, missing data, or a seed that is no number.
+        UserError: an unknown task, scale or source, a regression, missing data or unlabelled text, or a seed that is
+            no number.
     """
     relay = Relay()
     trial = Trial(*_assignment(options, relay, say))
     lesson, design = trial.lesson, trial.design
+    check_unlabelled(lesson.run, lesson.task_name)
     layers = lesson.source.encoder.num_layers
     steps: list[tuple[str, float, Callable[[], object]]] = [
         ("the teacher", lesson.teacher_seconds, lambda: lesson.classifier_folder(layers)),

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from replications.sparse_distillation.predictor import Predictor, main
 from replications.sparse_distillation.take_home import trained
 from replications.sparse_distillation.trial import FT, KD, Trial
+
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 # -- The command ------------------------------------------------------------------------------------------------------
 
@@ -92,6 +95,36 @@ def test_an_interruption_is_exit_code_130(
     assert "interrupted" in capsys.readouterr().err
 
 
+# -- Before it begins -------------------------------------------------------------------------------------------------
+
+MODULE = "replications.sparse_distillation.predictor"
+
+
+def test_another_python_is_told_which_one_to_take() -> None:
+    """Without the environment's packages, as a system's own Python is."""
+    command = [sys.executable, "-S", "-m", MODULE, "predict", "student", "text"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "torch is not installed" in done.stderr and f".venv/bin/python -m {MODULE}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_missing_unlabelled_text_is_said_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    for split in ("train", "dev"):
+        rows = [f"{split} {i},{i % 2}" for i in range(40)]
+        (folder / f"{split}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    options = ["--task", "mine", "--scale", "smoke", "--data", "files", "--data-dir", str(folder.parent)]
+    assert main(["save", str(tmp_path / "student"), *options]) == 2
+    err = capsys.readouterr().err
+    assert "mine: distillation needs unlabelled text" in err and "mine-unlabelled" in err
+    assert not (tmp_path / "cache").exists()
+
+
 # -- Trained and saved ------------------------------------------------------------------------------------------------
 
 
@@ -101,9 +134,12 @@ def test_save_trains_once_and_the_folder_answers_as_the_trial(
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
     command = ["--task", "Sentiment", "--scale", "smoke"]
     assert main(["save", str(tmp_path / "first"), *command]) == 0
-    assert "about" in (said := capsys.readouterr().err) and "KD+FT/sentiment/seed0: nothing stored yet" in said
+    assert "about" in capsys.readouterr().err
+    trained = sorted((tmp_path / "cache" / "objects").iterdir())
+    made = {path: path.stat().st_mtime_ns for path in trained}
     assert main(["save", str(tmp_path / "second"), *command]) == 0
-    assert "nothing stored yet" not in capsys.readouterr().err
+    assert sorted((tmp_path / "cache" / "objects").iterdir()) == trained, "nothing is trained again"
+    assert {path: path.stat().st_mtime_ns for path in trained} == made
     for name in ("student.safetensors", "labels.json", "design.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     options = {"task": "sentiment", "scale": "smoke", "data": "builtin", "data_dir": "", "seed": "0"}
