@@ -91,8 +91,8 @@ class ArtifactStore:
                 share one artifact whatever their names.
             make: fills the folder that it is given. If it is interrupted it is called again with the same folder and
                 what it left there. A subfolder `checkpoint` may hold its intermediate state; it is removed at the end.
-            say: takes one sentence on why something is made or waited for; by default it goes to standard error. On a
-                plain hit nothing is said.
+            say: takes one sentence on why something is made again or waited for; by default it goes to standard error.
+                On a plain hit nothing is said, nor where nothing of that name was stored before.
 
         Returns:
             The finished folder, to be read only. Every file was checked against the manifest.
@@ -115,7 +115,9 @@ class ArtifactStore:
             if partial.is_dir() and find_damage(partial) is None:
                 say(f"{name}: made earlier, interrupted just before it was stored")
             else:
-                say(f"training {name} again: {damage}" if damage else self._reason(name, recipe, partial))
+                reason = f"training {name} again: {damage}" if damage else self._reason(name, recipe, partial)
+                if reason:
+                    say(reason)
                 self._fill(partial, name, recipe, make)
             self._publish(partial, finished)
         return finished
@@ -149,12 +151,12 @@ class ArtifactStore:
             partial.rename(finished)
 
     def _reason(self, name: str, recipe: Recipe, partial: Path) -> str:
-        """One sentence on why the artifact has to be made although nothing is damaged."""
+        """One sentence on why the artifact has to be made although nothing is damaged; empty the first time."""
         if partial.is_dir() and any(partial.iterdir()):
             return f"resuming {name}: it was interrupted"
         stored = [m.recipe for m in self._manifests() if m.name == name]
         if not stored:
-            return f"training {name}: nothing stored yet"
+            return ""
         nearest = min((differences(old, recipe) for old in stored), key=len)
         named = "; ".join(nearest[:_DIFFERENCES_NAMED])
         more = len(nearest) - _DIFFERENCES_NAMED
@@ -196,9 +198,9 @@ class ArtifactStore:
 
     def _disk_full(self, error: BaseException) -> UserError:
         return UserError(
-            f"the disk is full ({error}). Nothing was stored; what was done so far is kept in {self.root / 'partial'}. "
-            "Free some space and give the same command again, or name a cache folder on another disk: "
-            "export REPRODUCE_CACHE=path/to/folder"
+            f"the disk is full ({error}). Models that were finished are kept in {self.root}, of the one in progress at "
+            "most its last checkpoint. Free some space and give the same command again, or name a cache folder on "
+            "another disk: export REPRODUCE_CACHE=path/to/folder"
         )
 
 

@@ -53,8 +53,8 @@ def fetch_snapshot(repository: str, revision: str | None = None) -> Path:
         raise UserError(f"the encoder {repository!r} on the hub has no revision {revision!r}") from error
     except LocalEntryNotFoundError as error:
         raise UserError(
-            f"cannot fetch the encoder {repository!r}: no network, and it was not fetched before. Connect, or name "
-            "'minilm' or a local folder"
+            f"cannot fetch the encoder {repository!r}: no network, and it was not fetched before. Connect, or choose a "
+            "scale whose encoder is here: SCALE=mini"
         ) from error
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

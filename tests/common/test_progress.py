@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.progress import RunProgress, duration
+from common.progress import ERASE, RunProgress, duration, say
 
 
 @dataclass
@@ -107,3 +109,39 @@ def test_what_is_left_is_never_negative_and_nothing_is_left_at_the_end(steps: li
 )  # fmt: skip
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+# -- Where it is shown ------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def two_steps_shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> str:
+    """What a run of two steps writes to `stream`, with many reports within each and a message in between."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = RunProgress.on_stderr(["first", "second"], [30.0, 30.0])
+    progress.clock = iter(range(0, 100_000, 5)).__next__
+    for index in range(2):
+        progress.start(index)
+        for done in range(50):
+            progress(done, 50)
+        progress.finish()
+        say(f"message {index}")
+    return stream.getvalue()
+
+
+def test_without_a_terminal_there_is_a_line_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = two_steps_shown(monkeypatch, io.StringIO()).splitlines()
+    assert [line.partition("  ")[0] for line in lines] == ["[1/2] first", "message 0", "[2/2] second", "message 1"]
+
+
+def test_on_a_terminal_one_line_is_written_over_and_messages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = two_steps_shown(monkeypatch, Terminal())
+    assert text.count("\n") == 2 and text.count(ERASE) > 50
+    # What a terminal shows in the end: each line from its last erasure on.
+    assert [line.rpartition(ERASE)[2] for line in text.rstrip("\n").split("\n")] == ["message 0", "message 1"]
+    assert all(len(part) < 40 for part in text.replace("\n", ERASE).split(ERASE))
