@@ -83,7 +83,7 @@ def _judged(claim: Claim, record: RunRecord, decision: Decision) -> ClaimResult:
         return _filled(claim, record, verdict=verdict, **_shown(claim, decision), note=_note(decision))
     size = ask(claim, decision, claim.value)
     # A claim with no neutral value is a bound: its direction is the bound itself.
-    direction = size if claim.no_effect is None else ask(claim, decision, claim.no_effect)
+    direction = size if claim.no_effect is None else ask(_strictly(claim), decision, claim.no_effect)
     shapes = {m.backbone for m in record.measurements if m.backbone}
     unmet = claim.premise.unmet(record.facts, decision.tasks, decision.seeds, shapes)
     noise = noise_of(record) if decision.timed else None
@@ -99,6 +99,11 @@ def _judged(claim: Claim, record: RunRecord, decision: Decision) -> ClaimResult:
         **_shown(claim, decision),
         note="; ".join(filter(None, (noise, _note(decision)))),
     )
+
+
+def _strictly(claim: Claim) -> Claim:
+    """An effect of exactly nothing (two systems that answer alike) has no direction."""
+    return claim.model_copy(update={"op": {">=": ">", "<=": "<"}.get(claim.op, claim.op)})
 
 
 def word(premise_met: bool, direction: Answer, size: Answer) -> Verdict:

@@ -89,6 +89,14 @@ def test_an_effect_gets_its_verdict_on_either_side(value: float, error: float, v
     assert result.measured == pytest.approx(sign * value)
 
 
+@pytest.mark.parametrize("op", [">=", "<="])
+def test_an_effect_of_exactly_nothing_has_no_direction(op: str) -> None:
+    """Two systems that give the same answers: the gain is known to be 0, and 0 is no gain."""
+    assert (
+        judged(claim(op=op, value=0.4 if op == ">=" else -0.4), Decision(cells(effect(0.0)))).verdict == "contradicted"
+    )
+
+
 def test_a_premise_that_is_not_met_takes_the_strong_words_away() -> None:
     one = claim(premise=Premise(layers=12))
     good, bad = (judged(one, Decision(cells(effect(v, 0.01)))) for v in (0.5, -0.5))
