@@ -20,8 +20,8 @@ from common.records.statistics import Interval, bootstrap_mean, bootstrap_statis
 from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.paired import CONTROL
+from replications.fastbert.evidence import evidence_of
 from replications.fastbert.findings import (
-    FASTBERT,
     FIGURE_3,
     FIGURE_5,
     TABLE_2,
@@ -33,12 +33,10 @@ from replications.fastbert.findings import (
 )
 from replications.fastbert.flops import PrintedCount
 from replications.fastbert.luha import bins
+from replications.fastbert.names import DISTILLED, FASTBERT, FIXED, TEACHER, at_layer, truncated_system
 from replications.fastbert.settings import FIRST_SEED_ALONE, TASKS
 from replications.fastbert.shapes import shape_steps as shape_steps
-from replications.fastbert.timing import TEACHER
-from replications.fastbert.trial import DISTILLED, Trial
-
-FIXED = "FastBERT without adaptive inference"
+from replications.fastbert.trial import Trial
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------
 
@@ -75,6 +73,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
+        trial.run.keep(evidence_of(findings))
         parts = (table2, table3, figure3, figure4, figure5, figure6, classifiers, costs, difficulty)
         return [m for part in parts for m in part(findings, row)]
 
@@ -92,10 +91,10 @@ def table2(f: Findings, row: Rows) -> Iterator[Measurement]:
     yield from f.clocked.latency_rows(row, "table2", "baseline", BASELINE)
     yield row("table2", CONTROL, "time_speedup", f.clocked.speedup(CONTROL), "ratio", timed=True)
     for depth in f.trial.static_depths:
-        yield from _static_rows(row, f"truncated {depth}L", f, f.truncated(depth), f.trial.num_layers / depth)
-    truncated, clocked = f"truncated {f.trial.truncated_layers}L", f.clocked
+        yield from _static_rows(row, truncated_system(depth), f, f.truncated(depth), f.trial.num_layers / depth)
+    truncated, clocked = truncated_system(f.trial.truncated_layers), f.clocked
     yield row("table2", truncated, "time_speedup", clocked.speedup(TRUNCATED), "ratio", **clocked.timed(TRUNCATED))
-    yield from _static_rows(row, "teacher", f, f.teacher, 1.0)
+    yield from _static_rows(row, TEACHER, f, f.teacher, 1.0)
     yield row("table2", "teacher", "flops_speedup", f.teacher_flops_speedup, "ratio")
     yield row("table2", "teacher", "printed_speedup", 1.0, "ratio", note="by definition")
     yield row("table2", "teacher", "time_speedup", clocked.speedup(TEACHER), "ratio", **clocked.timed(TEACHER))
@@ -136,7 +135,7 @@ def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
         half = fs[0].trial.truncated_layers
         yield row("table2", "baseline", "score", _mean(f.points(f.full) for f in fs), "points")
         yield row("table2", "teacher", "score", _mean(f.points(f.teacher) for f in fs), "points")
-        yield row("table2", f"truncated {half}L", "score", _mean(f.points(f.truncated(half)) for f in fs), "points")
+        yield row("table2", truncated_system(half), "score", _mean(f.points(f.truncated(half)) for f in fs), "points")
         for points in zip(*(f.table_points for f in fs), strict=True):
             yield from _macro_rows(row, list(zip(fs, points, strict=True)))
 
@@ -165,7 +164,7 @@ def table3(f: Findings, row: Rows) -> Iterator[Measurement]:
             yield row("table3", variant, "printed_speedup", f.printed_speedup(point, variant), "ratio", **at)
     count = PrintedCount.of(f.trial.shape)
     for layer in range(1, f.trial.num_layers):
-        at = {"setting": f"layer={layer}", "at": layer}
+        at = {"setting": at_layer(layer), "at": layer}
         yield row("table3", FIXED, "score", _score(f, f.fixed(layer)), "points", **at)
         yield row("table3", FIXED, "layer_speedup", f.trial.num_layers / layer, "ratio", **at)
         yield row("table3", FIXED, "printed_speedup", count.speedup(layer), "ratio", **at)

@@ -28,10 +28,16 @@ from replications.fastbert.flops import (
     teacher_flops,
 )
 from replications.fastbert.method import UncertaintyAtMost, uncertainty
+from replications.fastbert.names import (
+    DISTILLED,
+    FASTBERT,
+    as_deep_as,
+    as_fast_as,
+    figure_4_layers,
+    speed_setting,
+)
 from replications.fastbert.timing import clock, clock_batched
-from replications.fastbert.trial import DISTILLED, Answers, Trial
-
-FASTBERT = "FastBERT"
+from replications.fastbert.trial import Answers, Trial
 
 TABLE_2 = (0.1, 0.5, 0.8)
 """Speeds of Table 2."""
@@ -71,7 +77,7 @@ class Point:
 
 def at_speed(speed: float) -> Point:
     """A Speed as it is."""
-    return Point(f"speed={speed:g}", speed)
+    return Point(speed_setting(speed), speed)
 
 
 @dataclass
@@ -144,6 +150,21 @@ class Findings:
         tuned = [reaching(speedup, self.tune_sweep, f"{speedup:g}x") for speedup in EQUAL_SPEEDUPS]
         on_dev = [reaching(speedup, self.dev_sweep, f"{speedup:g}x (dev-tuned)") for speedup in EQUAL_SPEEDUPS]
         return [*map(at_speed, TABLE_2), *tuned, *on_dev]
+
+    @property
+    def equal_points(self) -> list[Point]:
+        """Speeds chosen on tune that match the static systems: truncated encoders in FLOPs, a fixed layer in layers.
+
+        A truncated encoder has no classifiers on the way, so FastBERT may execute fewer layers than it.
+        """
+        trial = self.trial
+        price_of_classifiers = PrintedCount.of(trial.shape).speedup(trial.num_layers)
+        points = [
+            reaching(trial.num_layers / depth / price_of_classifiers, self.tune_sweep, as_fast_as(depth))
+            for depth in trial.static_depths
+        ]
+        quarter = trial.quarter_layers
+        return [*points, reaching(trial.num_layers / quarter, self.tune_sweep, as_deep_as(quarter))]
 
     @cached_property
     def tune_sweep(self) -> list[OperatingPoint]:
@@ -230,9 +251,8 @@ class Findings:
 
     @property
     def figure_4(self) -> dict[str, int]:
-        """The layers (from 1) of Figure 4's three classifiers; 5 of 0..11 is the middle of the depth."""
-        n = self.trial.num_layers
-        return {"first student": 1, "middle student": n // 2, "teacher": n}
+        """The layers (from 1) of Figure 4's three classifiers."""
+        return figure_4_layers(self.trial.num_layers)
 
 
 def reaching(speedup: float, swept: Sequence[OperatingPoint], setting: str) -> Point:

@@ -13,9 +13,8 @@ from common.early_exit.rules import ExitRule
 from common.early_exit.runtime import early_exit_arm
 from common.timing.paired import PairedThroughput
 from replications.fastbert.method import Teacher
+from replications.fastbert.names import TEACHER
 from replications.fastbert.trial import Trial
-
-TEACHER = "teacher"
 
 
 def clock(trial: Trial, rules: Mapping[str, ExitRule], asked: ExitRule) -> Clocked:

@@ -39,12 +39,15 @@ from replications.fastbert.method import (
     require_task_with_classes,
     teacher_loss,
 )
+from replications.fastbert.names import (
+    DISTILLED,
+    DROPOUT_ON,
+    FROM_LABELS,
+    PRINTED_DIRECTION,
+    UNDISTILLED,
+    quarter_layers,
+)
 from replications.fastbert.settings import ABLATED, SETTINGS, SHALLOW, WITH_DROPOUT, Settings
-
-DISTILLED = "FastBERT"
-PRINTED_DIRECTION = "FastBERT, KL as printed"
-DROPOUT_ON = "FastBERT, dropout on in stage 3"
-FROM_LABELS = "FastBERT without self-distillation"
 
 DIRECTIONS: Mapping[str, Direction] = {DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}
 
@@ -114,20 +117,25 @@ class Trial(StaticTrial):
         return self.seed == self.run.seeds[0]
 
     @property
+    def is_ablated(self) -> bool:
+        """Whether students are also tried that learned otherwise, or not at all."""
+        return self.task_name in ABLATED
+
+    @property
     def variants(self) -> tuple[str, ...]:
         """What is trained beside FastBERT itself: Table 3's ablation and the two readings of stage 3."""
-        ablated, noisy = self.task_name in ABLATED, self.task_name in WITH_DROPOUT
+        noisy = self.task_name in WITH_DROPOUT
         chosen = {
-            FROM_LABELS: ablated,
-            PRINTED_DIRECTION: ablated and self.is_first,
+            FROM_LABELS: self.is_ablated,
+            PRINTED_DIRECTION: self.is_ablated and self.is_first,
             DROPOUT_ON: noisy and self.is_first,
         }
         return tuple(variant for variant, wanted in chosen.items() if wanted)
 
     @property
     def quarter_layers(self) -> int:
-        """A quarter of the depth, rounded up: the 3 layers of 12 that the paper's DistilBERT has."""
-        return -(-self.num_layers // 4)
+        """A quarter of the depth."""
+        return quarter_layers(self.num_layers)
 
     @property
     def static_depths(self) -> tuple[int, ...]:
@@ -157,7 +165,7 @@ class Trial(StaticTrial):
             truncated=static.truncated + static.classifier * depths / self.num_layers,
             teacher=1.05 * static.classifier,
             students={name: seconds[name] for name in (DISTILLED, *self.variants)},
-            logits=(1.0 + 0.5 * len(self.variants)) * static.logits,
+            logits=(1.0 + 0.5 * (len(self.variants) + self.is_ablated)) * static.logits,
             timing=8 + 18 * scale.timing_examples * scale.timing_rounds * static.sample,
         )
 
@@ -259,6 +267,12 @@ class Trial(StaticTrial):
         teacher = students if variant == FROM_LABELS else self.teacher_folder()
         return FastBERT.load(teacher, students).to(self.device)
 
+    def undistilled(self) -> FastBERT:
+        """The trained teacher with the students that stage 3 starts from, on the device, in evaluation mode."""
+        teacher = Teacher.load(self.teacher_folder())
+        students = fresh_students(teacher.encoder, self.classes, self.seed)
+        return FastBERT(teacher, students).eval().to(self.device)
+
     @property
     def _plain_recipe(self) -> dict[str, object]:
         return self.tuner.recipe(self.task, self.settings.plan, self.num_layers)
@@ -278,9 +292,11 @@ class Trial(StaticTrial):
         def make(folder: Path) -> None:
             tensors = {f"truncated.{depth}": self._plain_logits(depth) for depth in static}
             tensors["plain"] = self._plain_logits(self.num_layers)
-            tensors["tune"] = self._exit_logits(DISTILLED, self.encoded.tune)
+            tensors["tune"] = self._exit_logits(self.model(), self.encoded.tune)
             for variant in students:
-                tensors[variant] = self._exit_logits(variant, self.encoded.dev)
+                tensors[variant] = self._exit_logits(self.model(variant), self.encoded.dev)
+            if self.is_ablated:
+                tensors[UNDISTILLED] = self._exit_logits(self.undistilled(), self.encoded.dev)
             save_file(tensors, folder / "logits.safetensors")
 
         recipe = {
@@ -288,15 +304,15 @@ class Trial(StaticTrial):
             "truncated": {str(depth): path.name for depth, path in static.items()},
             "students": {variant: path.name for variant, path in students.items()},
             "splits": {"tune": len(self.encoded.tune), "dev": len(self.encoded.dev)},
-            "layout": 2,
+            "layout": 3,
         }
         return self._stored("logits", recipe, make)
 
     def _plain_logits(self, depth: int) -> Tensor:
         return classifier_logits(self.classifier(depth), self.encoded.dev, self.device)
 
-    def _exit_logits(self, variant: str, split: EncodedSplit) -> Tensor:
-        return collect_logits(self.model(variant), split.by_length(64), len(split), self.device)
+    def _exit_logits(self, model: FastBERT, split: EncodedSplit) -> Tensor:
+        return collect_logits(model, split.by_length(64), len(split), self.device)
 
     @cached_property
     def _logits(self) -> dict[str, Tensor]:
@@ -308,7 +324,7 @@ class Trial(StaticTrial):
         return Answers(self.encoded.dev.labels.numpy(), self.exits(DISTILLED), self._logits["plain"])
 
     def exits(self, variant: str) -> Tensor:
-        """(M, L, N) of a variant's classifiers on dev."""
+        """(M, L, N) of a variant's classifiers on dev; of `UNDISTILLED` too where a task is ablated."""
         return self._logits[variant]
 
     def tune_exits(self) -> Tensor:

@@ -15,8 +15,9 @@ from common.errors import UserError
 from common.records.measurements import Measurement
 from common.replication import Run
 from replications.fastbert import experiments
-from replications.fastbert.findings import FASTBERT, Findings, at_speed, speeds
-from replications.fastbert.trial import DROPOUT_ON, FROM_LABELS, PRINTED_DIRECTION, Trial
+from replications.fastbert.findings import Findings, at_speed, speeds
+from replications.fastbert.names import DROPOUT_ON, FASTBERT, FIXED, FROM_LABELS, PRINTED_DIRECTION
+from replications.fastbert.trial import Trial
 
 SENTIMENT = toy_task("sentiment", ("no", "yes"), lambda i: i % 2)
 TOY = toy_task("toy", ("a", "b", "c"), lambda i: i % 3)
@@ -48,7 +49,7 @@ def test_each_number_of_a_table_is_measured_once(rows: list[Measurement]) -> Non
 
 def test_variants_are_trained_where_they_are_asked_for(rows: list[Measurement]) -> None:
     systems = {task: {m.system for m in picked(rows, experiment="table3", task=task)} for task in ("sentiment", "toy")}
-    assert systems["toy"] == {FASTBERT, experiments.FIXED}
+    assert systems["toy"] == {FASTBERT, FIXED}
     assert systems["sentiment"] - systems["toy"] == {PRINTED_DIRECTION, DROPOUT_ON, FROM_LABELS}
 
 
@@ -102,7 +103,7 @@ def test_the_teacher_agrees_with_itself(rows: list[Measurement]) -> None:
 
 
 def test_the_last_fixed_layer_is_left_to_the_teacher(rows: list[Measurement]) -> None:
-    fixed = picked(rows, experiment="table3", system=experiments.FIXED, task="toy", metric="layer_speedup")
+    fixed = picked(rows, experiment="table3", system=FIXED, task="toy", metric="layer_speedup")
     assert {m.setting: m.value for m in fixed} == {"layer=1": 4.0, "layer=2": 2.0, "layer=3": pytest.approx(4 / 3)}
 
 

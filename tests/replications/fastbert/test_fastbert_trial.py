@@ -9,7 +9,8 @@ from toy_run import small_run, toy_task
 from common.early_exit.runtime import collect_logits
 from replications.fastbert.distil import Distillation
 from replications.fastbert.method import Direction, Teacher, fresh_students, kl_from_student, kl_from_teacher
-from replications.fastbert.trial import DISTILLED, PRINTED_DIRECTION, Trial
+from replications.fastbert.names import DISTILLED, PRINTED_DIRECTION
+from replications.fastbert.trial import Trial
 
 CPU = torch.device("cpu")
 
