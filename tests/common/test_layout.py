@@ -21,6 +21,8 @@ HEAVY = {
     "accelerate", "datasets", "evaluate", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "transformers",
 }  # fmt: skip
 
+TRAINS = {"accelerate", "datasets", "evaluate", "torch", "transformers"}
+
 PARTS = {"README.md", "paper.yaml", "method.py", "experiments.py", "__init__.py"}
 
 
@@ -87,6 +89,21 @@ def test_what_the_list_needs_imports_nothing_heavy() -> None:
             assert not {n.partition(".")[0] for n in names} & HEAVY, f"{name} imports something heavy"
             queue += [*names, name.rpartition(".")[0]]
     assert "common.records" in seen and "common.paper" in seen, "the walk follows imports"
+
+
+@pytest.mark.parametrize("folder", PAPERS, ids=lambda folder: folder.name)
+def test_claims_are_decided_without_what_trains(folder: Path) -> None:
+    """Follows the imports at the top of modules from the paper's claims: verdicts are remade from records alone."""
+    by_name = {module_name(path): path for path in (*COMMON, *folder.rglob("*.py"))}
+    queue, seen = [f"replications.{folder.name}.claims"], set()
+    while queue:
+        name = queue.pop()
+        if name in by_name and name not in seen:
+            seen.add(name)
+            names = imports_at_the_top(parse(by_name[name]))
+            assert not {n.partition(".")[0] for n in names} & TRAINS, f"{name} imports what trains"
+            queue += [*names, name.rpartition(".")[0]]
+    assert "common.records.claims" in seen, "the walk follows imports"
 
 
 def module_name(path: Path) -> str:
