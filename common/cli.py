@@ -94,9 +94,17 @@ def _plan(options: argparse.Namespace) -> int:
     from common.runner import Request, describe_plan
 
     chosen, request = choose(options.paper), Request.parse(options)
+    if len(chosen) == 1:
+        print(describe_plan(chosen[0], request))
+        return 0
+    refused = False
     for replication in chosen:
-        print(describe_plan(replication, request))
-    return 0
+        try:
+            print(describe_plan(replication, request))
+        except UserError as error:
+            print(f"{replication.slug}: would not run: {error}")
+            refused = True
+    return 2 if refused else 0
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.preflight import alone_at_work, check_room, check_writable, warn_if_busy
 from common.progress import RunProgress, duration, say
 from common.records.measurements import read_claims
-from common.records.runs import LOCAL, read_run
+from common.records.runs import LOCAL, find_runs, read_run
 from common.replication import RESULTS, ROOT, TABLES, Replication
 from common.runner import Prepared, Request, names_and_seconds, prepare, run_steps, write_run
 
@@ -53,9 +53,8 @@ def run_command(replications: Sequence[Replication], request: Request, finish: F
     if len(replications) == 1:
         prepared = prepare(replications[0], request, default_root())
         finish(Part(replications[0], prepared, RunProgress.on_stderr(*names_and_seconds(prepared))))
-        failed: list[str] = []
-    else:
-        failed = _run_several(replications, request, finish)
+        return 0
+    failed = _run_several(replications, request, finish)
     say(f"done in {duration(time.monotonic() - started)}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
@@ -97,20 +96,20 @@ def _run_several(replications: Sequence[Replication], request: Request, finish: 
 
 
 def reproduce(part: Part, results: Path = RESULTS) -> None:
-    """Carry out a user's own run: its results go beside the record, and are laid beside it and the paper's numbers.
+    """Carry out a user's own run: its results go beside the record and are laid beside it and the paper's numbers.
 
     Nothing that is committed is written, and nothing that is written here feeds the paper's tables or verdicts.
     """
     from common.reporting.ending import ending
     from common.reporting.report import report_run
 
-    replication, folder = part.replication, results / part.replication.slug
-    runs, folders = [], carry_out(part, lambda name: folder / f"{name}{LOCAL}")
+    replication, slug = part.replication, part.replication.slug
+    # Read beforehand: what is wrong with a record is no news for the end of a run.
+    recorded = {run.name: run for run in find_runs(results, slug)}
+    folders = carry_out(part, lambda name: results / slug / f"{name}{LOCAL}")
     for own in folders:
         report_run(replication, own)
-        recorded = folder / own.name.removesuffix(LOCAL)
-        has_record = (recorded / "measurements.jsonl").exists()
-        runs.append((read_run(own), read_run(recorded) if has_record else None))
+    runs = [(read_run(own), recorded.get(own.name.removesuffix(LOCAL))) for own in folders]
     print(ending(replication.paper, runs, [shown(own) for own in folders]))
 
 
@@ -119,6 +118,8 @@ def record(part: Part, results: Path = RESULTS, tables: Path = TABLES) -> None:
     from common.reporting.report import report_paper, verdict_lines
 
     slug = part.replication.slug
+    find_runs(results, slug)
+    check_writable(tables / slug)
     folders = carry_out(part, lambda name: results / slug / name)
     report_paper(part.replication, results, tables)
     for folder in folders:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-from common.paper import Paper, Table, TableMetric
+from common.paper import Paper, Published, Table, TableMetric
 from common.progress import duration
 from common.records.measurements import ClaimResult, Measurement
 from common.records.runs import RunRecord
@@ -174,15 +174,22 @@ class RunEnding:
         return frozenset((own & recorded) - {None} or own | recorded) | {None}
 
     def _published(self, task: str) -> Rows:
-        """The paper's numbers on a task; of its averages none, because they are of other tasks."""
+        """The paper's numbers on a task, by our settings' names; none of its averages, which are of other tasks."""
         rows: Rows = {}
-        for cell in self._table.cells if self._table else ():
-            if cell.task.casefold() == task.casefold() != MACRO:
-                for column in self._columns:
-                    value = column.shown(cell)
+        ours = {(same.system, same.setting): same.ours for same in (self._table.same_rows if self._table else ())}
+        for cell in self._cells(task):
+            for column in self._columns:
+                value = column.shown(cell)
+                for setting in {cell.setting, ours.get((cell.system, cell.setting), cell.setting)}:
                     if value is not None:
-                        rows.setdefault((cell.system, cell.setting), {}).setdefault(column.metric, Number(value))
+                        rows.setdefault((cell.system, setting), {}).setdefault(column.metric, Number(value))
         return rows
+
+    def _cells(self, task: str) -> list[Published]:
+        """What was printed on a task with the first backbone that has it."""
+        key = task.casefold()
+        cells = [c for c in (self._table.cells if self._table else ()) if c.task.casefold() == key != MACRO]
+        return [cell for cell in cells if cell.backbone == cells[0].backbone]
 
     # -- Lines --------------------------------------------------------------------------------------------------------
 
@@ -199,7 +206,9 @@ class RunEnding:
         source = self._table.source if self._table else ""
         for task in dict.fromkeys(m.task for m in self.own.of(source) if m.task):
             own, recorded = self._of(self.own, task), self._of(self.recorded, task)
-            groups = {"yours": own, "recorded": recorded, "published": self._published(task)}
+            printed = self._cells(task)
+            theirs = " ".join(["published", *([printed[0].backbone] if printed else [])]).strip()
+            groups = {"yours": own, "recorded": recorded, theirs: self._published(task)}
             shown = [self._group(name, rows, own) for name, rows in groups.items() if own.keys() & rows.keys()]
             yield ""
             yield _row("mean over tasks" if task == MACRO else task, [group.head for group in shown])
@@ -211,7 +220,7 @@ class RunEnding:
                 yield from self._in_words(task, own)
                 if not own.keys() & recorded.keys():
                     yield f"  There is no record of {task} to compare with."
-                if not own.keys() & groups["published"].keys():
+                if not own.keys() & groups[theirs].keys():
                     yield f"  The paper prints nothing on {task}."
 
     def _in_words(self, task: str, own: Rows) -> Iterator[str]:

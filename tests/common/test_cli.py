@@ -159,6 +159,15 @@ def test_a_paper_that_fails_midway_stops_no_other(
     assert (fake.results / "other_paper" / "smoke-builtin@local" / "measurements.jsonl").exists()
 
 
+def test_the_plan_of_many_papers_shows_what_one_would_refuse(
+    two_papers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (two_papers.parent / "fake_paper" / "paper.yaml").write_text("slug: [")
+    assert cli.main(["plan", "all", "--scale", "smoke"]) == 2
+    out = capsys.readouterr().out
+    assert "fake_paper: would not run: " in out and "other_paper:\nsmoke-builtin: 3 steps" in out
+
+
 def test_what_every_paper_refuses_is_an_error_like_any_other(two_papers: Path, refused: Refused) -> None:
     assert "no task 'sentimnt'" in refused("run", "all", "--scale", "smoke", "--tasks", "sentimnt")
 

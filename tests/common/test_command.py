@@ -132,6 +132,16 @@ def test_results_that_cannot_be_written_are_found_before_the_first_step(
     assert fake.calls() == []
 
 
+def test_a_malformed_record_is_found_before_the_first_step(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fake.run_folder("full-files")
+    folder.mkdir(parents=True)
+    (folder / "measurements.jsonl").write_text("{\n")
+    for command in (OWN, RECORD):
+        assert cli.main(command) == 2
+        assert "full-files/measurements.jsonl:1" in capsys.readouterr().err
+    assert fake.calls() == []
+
+
 def test_a_folder_is_looked_at_without_being_made(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.paper import Paper
+from common.paper import Paper, SameRow
 from common.records.measurements import ClaimResult, Measurement
 from common.records.runs import RunRecord
 from common.reporting.ending import Number, ending
@@ -49,6 +49,19 @@ def test_three_groups_and_whether_they_agree(paper: Paper, measure: Measure) -> 
     assert line(text, "fast t_1") == "fast t_1 92.5 50 | 92.0 40 | 93.0 40 differs: time saved"
     assert line(text, "baseline") == "baseline 93.0 - | 93.0 - | - - agrees"
     assert "your run mini-files (1 seed, 1 min 15 s)" in text
+
+
+def test_of_several_backbones_the_first_is_shown_by_name_and_settings_by_ours(paper: Paper, measure: Measure) -> None:
+    (table,) = paper.tables
+    cells = tuple(cell.model_copy(update={"backbone": "B12"}) for cell in table.cells)
+    larger = tuple(cell.model_copy(update={"backbone": "B24", "value": 99.0}) for cell in table.cells)
+    same = (SameRow(system="fast", setting="t_1", ours="t_2"),)
+    fields = {"cells": (*cells, *larger), "same_rows": same}
+    paper = paper.model_copy(update={"tables": (table.model_copy(update=fields),)})
+    own = [m.model_copy(update={"setting": m.setting.replace("t_1", "t_2")}) for m in rows(measure, 92.5, 0.5)]
+    text = screen(paper, own, None)
+    assert line(text, "sst-2") == "sst-2 yours | published B12"
+    assert line(text, "fast t_2") == "fast t_2 92.5 50 | 93.0 40"
 
 
 def test_what_belongs_elsewhere_is_left_out(paper: Paper, measure: Measure) -> None:
