@@ -23,16 +23,9 @@ from common.replication import Run, Step
 from common.rows import Rows
 from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
-from replications.pabee.findings import (
-    CURVE,
-    PABEE,
-    PRINTED_SPEEDUPS,
-    TOLERANCES,
-    Findings,
-    Overthinking,
-    Point,
-    saving_of,
-)
+from replications.pabee.evidence import evidence_of
+from replications.pabee.findings import CURVE, TOLERANCES, Findings, Overthinking, Point
+from replications.pabee.names import PABEE, PRINTED_SPEEDUPS, saving_of, speed_setting
 from replications.pabee.shapes import shape_steps as shape_steps
 from replications.pabee.trial import Trial
 
@@ -77,6 +70,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
+        trial.run.keep(evidence_of(findings))
         experiments = (table1, test_scores, tradeoff, patience_curve, overthinking, costs, tolerance, difficulty)
         return [m for experiment in experiments for m in experiment(findings, row)]
 
@@ -110,10 +104,9 @@ def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
             speedup = f.clocked.speedup(arm)
             yield row("table1", point.system, "time_speedup", speedup, "ratio", **at, **f.clocked.timed(arm))
     yield from f.clocked.latency_rows(row, "table1", PABEE, f.main.arm, setting=f.main.setting)
-    batched = f.batched()
     for system, setting in ((PABEE, f.main.setting), (CONTROL, "")):
         how = {"setting": setting, "timed": True, "note": "batches of 32"}
-        yield row("table1", system, "throughput_ratio", batched.speedup(system), "ratio", **how)
+        yield row("table1", system, "throughput_ratio", f.batched.speedup(system), "ratio", **how)
 
 
 def test_scores(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -161,7 +154,7 @@ def tradeoff(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Score against speed-up in layers: PABEE over patience, the confidence exits over thresholds."""
     points = [f.patience(t) for t in f.patiences]
     if not f.trial.task.is_regression:
-        points += [f.confidence(s, saving_of(speed), f"{speed:g}x") for s in PRINTED_SPEEDUPS for speed in CURVE]
+        points += [f.confidence(s, saving_of(speed), speed_setting(speed)) for s in PRINTED_SPEEDUPS for speed in CURVE]
     for point in points:
         at = {"setting": point.setting, "at": point.at}
         score = f.points(f.predictions(point.rule))

@@ -28,18 +28,18 @@ from common.early_exit.runtime import Outcome, simulate
 from common.early_exit.scoring import points_along
 from common.timing.paired import PairedThroughput
 from replications.pabee.method import leaves_after, leaves_within
+from replications.pabee.names import (
+    AT_EQUAL_SPEED,
+    BRANCHYNET,
+    PABEE,
+    PRINTED_SPEEDUPS,
+    SHALLOW_DEEP,
+    patience_setting,
+    saving_of,
+    speed_setting,
+)
 from replications.pabee.timing import clock, clock_batched
 from replications.pabee.trial import Answers, Trial
-
-PABEE = "PABEE"
-BRANCHYNET = "BranchyNet"
-SHALLOW_DEEP = "Shallow-Deep"
-
-PRINTED_SPEEDUPS = {BRANCHYNET: 1.88, SHALLOW_DEEP: 1.95}
-"""Where Table 1 has the two confidence exits; their thresholds are not known."""
-
-AT_EQUAL_SPEED = "at PABEE's speed"
-"""The setting of a confidence exit that saves as many layers as PABEE at its main patience."""
 
 CURVE = (1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4)
 """Speed-ups in layers at which the confidence exits' curves are drawn: about those of the paper's figure."""
@@ -63,11 +63,6 @@ class Point:
     def arm(self) -> str:
         """Its name on the clock."""
         return f"{self.system} {self.setting}"
-
-
-def saving_of(speedup: float) -> float:
-    """The share of layers saved at a speed-up in layers."""
-    return 1 - 1 / speedup
 
 
 @dataclass
@@ -139,7 +134,7 @@ class Findings:
 
     def patience(self, patience: int) -> Point:
         """PABEE at a patience."""
-        return Point(PABEE, f"t={patience}", patience, self.rule(patience))
+        return Point(PABEE, patience_setting(patience), patience, self.rule(patience))
 
     def rule(self, patience: int) -> ExitRule:
         """The patience rule that fits the task."""
@@ -185,7 +180,7 @@ class Findings:
             return []
         points = []
         for system, speedup in PRINTED_SPEEDUPS.items():
-            points.append(self.confidence(system, saving_of(speedup), f"{speedup:g}x"))
+            points.append(self.confidence(system, saving_of(speedup), speed_setting(speedup)))
             points.append(self.matched(system, self.main, AT_EQUAL_SPEED))
         return points
 
@@ -234,6 +229,7 @@ class Findings:
             clock(self.trial, {point.arm: point.rule for point in points}, self.main.rule).save(path)
         return Clocked.load(path)
 
+    @cached_property
     def batched(self) -> PairedThroughput:
         """Throughput in batches at the main patience."""
         return clock_batched(self.trial, self.main.rule)

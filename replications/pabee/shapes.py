@@ -30,8 +30,6 @@ from common.early_exit.imposed import (
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.records.measurements import Measurement
-from common.records.replicated import Decision
-from common.records.statistics import Interval
 from common.replication import Run, Step
 from common.rows import ShapeRows
 from common.timing.flops import EncoderShape, classifier_flops
@@ -47,7 +45,6 @@ CLASSES = 3
 PRINTED = {3: 2.35, 6: 1.57, 9: 1.14}
 """Patience and speed-up as printed in the patience figure, for 12 layers."""
 
-MAIN = 6
 BATCHES = {1: 24, 8: 3}
 """Batch sizes at which the printed speed-ups are clocked, with the number of batches."""
 
@@ -60,7 +57,7 @@ def shape_steps(run: Run) -> list[Step]:
     steps = [Step("sizes: exits in parameters and FLOPs", 1.0, sizes)]
     for name in BACKBONES:
         steps.append(Step(f"{name}: where the time of a full-depth run goes", 12.0, partial(costs, name)))
-        steps.append(Step(f"{name}: printed speed-ups in four currencies", 35.0, partial(currencies, run, name)))
+        steps.append(Step(f"{name}: printed speed-ups in four currencies", 35.0, partial(currencies, name)))
     steps.append(Step("bert-base: exits spread over all layers", 70.0, partial(runtime, run)))
     return steps
 
@@ -131,7 +128,7 @@ def costs(name: str) -> list[Measurement]:
     ]
 
 
-def currencies(run: Run, name: str) -> list[Measurement]:
+def currencies(name: str) -> list[Measurement]:
     """The printed speed-ups, taken as layer counts, in layers, FLOPs, latency at batch 1 and throughput at batch 8."""
     bench = Bench.of(name)
     measurements: list[Measurement] = []
@@ -148,23 +145,9 @@ def currencies(run: Run, name: str) -> list[Measurement]:
         for size, metric in zip(BATCHES, ("time_speedup", "throughput_ratio"), strict=True):
             speedup = timed[size].speedup(setting)
             measurements.append(_row("currencies", name, metric, speedup, "ratio", timed=True, **how))
-    control = {"setting": CONTROL, "timed": True}
+    control = {"system": CONTROL, "timed": True, "note": f"{TOKENS} tokens, batch 1"}
     measurements.append(_row("currencies", name, "time_speedup", timed[1].speedup(CONTROL), "ratio", **control))
-    if name == "albert-base":
-        measurements.append(_decide_speedup(timed[1], bench.shape).measurement("pabee-albert-speedup", "ratio", run))
     return measurements
-
-
-def _decide_speedup(timings: PairedTimings, shape: EncoderShape) -> Decision:
-    """Whether the clock keeps what the printed speed-up promises, if layers are what was counted."""
-    ceiling = shape.layers / (MAIN + 1)
-    speedup = timings.speedup(f"t={MAIN}")
-    note = (
-        f"imposed exits whose mean layer is {shape.layers}/{PRINTED[MAIN]}, random weights, ALBERT-base, batch 1, "
-        f"{TOKENS} tokens: {speedup.value:.2f}x of at most {ceiling:.2f}x on the clock"
-    )
-    share = Interval(speedup.value / ceiling, speedup.low / ceiling, speedup.high / ceiling, speedup.n)
-    return Decision(share, note, timed=True)
 
 
 def imposed_layers(patience: int, count: int, num_layers: int) -> Tensor:

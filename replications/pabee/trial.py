@@ -25,6 +25,7 @@ from common.training.finetune import write_report
 from common.training.loop import TrainingPlan, fit
 from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 from replications.pabee.method import PABEE, adamw_with_exits_at, joint_loss
+from replications.pabee.names import half_patience
 
 # -- Hyper-parameters. At the paper's scale they are the official scripts'; else ours, see README ---------------------
 
@@ -140,7 +141,7 @@ class Trial(StaticTrial):
     @property
     def half_patience(self) -> int:
         """The paper's main patience is half the depth: 6 of 12."""
-        return max(1, self.num_layers // 2)
+        return half_patience(self.num_layers)
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:

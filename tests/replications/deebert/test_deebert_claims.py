@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_evidence import record_of, values, wrong_on
+from toy_evidence import all_right, record_of, values, wrong_on
 from toy_run import run_steps, small_run, toy_task
 
 from common.paper import load_paper
@@ -265,6 +265,11 @@ def test_a_run_keeps_what_every_decider_reads(kept: tuple[RunRecord, list[Any]])
     assert [(e.task, e.seed) for e in record.evidence] == [("sst-2", 0)]
     assert {c.id for c in PAPER.claims if c.op != "note"} == set(claims.DECIDERS)
     by_id = {claim: decide(record) for claim, decide in claims.DECIDERS.items()}
+    learned = record_of(*map(all_right, record.evidence), measurements=record.measurements)
+    undecided = {claim for claim, decide in claims.DECIDERS.items() if decide(learned) is None}
+    assert undecided <= {"deebert-beats-distilbert-quality"}, "its savings may differ"
+    static = truncated_system(record.evidence[0].layers)
+    assert record.evidence[0].has_answers(static) and record.evidence[0].has_answers(DEEBERT, EQUAL_SAVING)
     assert isinstance(by_id["deebert-expected-equals-measured"], Decision)
     assert by_id["deebert-monotone-threshold"].holds  # type: ignore[union-attr]
     assert by_id["deebert-last-exit-unchanged"].holds  # type: ignore[union-attr]
