@@ -76,7 +76,8 @@ class _Group:
 
     @property
     def widths(self) -> list[int]:
-        return [max(NUMBER_WIDTH, len(_header(column)) + 2) for column in self.columns]
+        widths = [max(NUMBER_WIDTH, len(_header(column)) + 2) for column in self.columns]
+        return [max(widths[0], len(self.name) + 2 - sum(widths[1:])), *widths[1:]]
 
     @property
     def head(self) -> str:

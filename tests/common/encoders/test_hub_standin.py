@@ -205,4 +205,5 @@ def test_without_network_the_cache_serves_and_the_rest_is_refused_in_seconds(ses
     assert answers[GOOD].items() >= EXPECTED.items()
     refused = answers["someone/never-fetched"]
     assert "no network, and it was not fetched before" in refused["error"]
+    assert "SCALE=mini" in refused["error"] and "folder" not in refused["error"], "nothing that cannot be typed"
     assert refused["seconds"] < 10
