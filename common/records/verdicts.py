@@ -33,6 +33,9 @@ CONTROL = "A/A control"
 
 ABOVE = (">=", ">")
 
+WITH_PREDICTIONS = 2
+"""The first schema version whose records hold predictions."""
+
 
 def decide_claims(paper: Paper, record: RunRecord, deciders: Mapping[str, Decide]) -> list[ClaimResult]:
     """One verdict for each claim of the paper, in the paper's order.
@@ -58,7 +61,7 @@ def _result(claim: Claim, record: RunRecord, decide: Decide | None) -> ClaimResu
         return _not_run(claim, record, "nothing that a verdict on quality could rest on is trained at this scale")
     decision = decide(record) if decide is not None else None
     if decision is None:
-        return _not_run(claim, record, claim.not_run or "this run does not measure it")
+        return _not_run(claim, record, claim.not_run or _why_undecided(record))
     if isinstance(decision, Check):
         return _checked(claim, record, decision)
     return _judged(claim, record, decision)
@@ -66,6 +69,12 @@ def _result(claim: Claim, record: RunRecord, decide: Decide | None) -> ClaimResu
 
 def _not_run(claim: Claim, record: RunRecord, why: str) -> ClaimResult:
     return _filled(claim, record, verdict="not run", note=why)
+
+
+def _why_undecided(record: RunRecord) -> str:
+    if record.measurements and all(m.schema_version < WITH_PREDICTIONS for m in record.measurements):
+        return "the record is older than stored predictions: make record"
+    return "this run does not measure it"
 
 
 def _checked(claim: Claim, record: RunRecord, check: Check) -> ClaimResult:

@@ -207,6 +207,12 @@ def test_what_cannot_be_decided_is_not_run_and_says_why() -> None:
     assert judged(claim(op="note", value=None), None).note == "for a reader to judge"
 
 
+def test_an_old_record_says_what_it_lacks(measure: Measure) -> None:
+    old = RunRecord("mini-builtin", (measure("m", 1.0, schema_version=1),))
+    assert judged(claim(), None, old).note == "the record is older than stored predictions: make record"
+    assert judged(claim(), None, RunRecord("r", (measure("m", 1.0),))).note == "this run does not measure it"
+
+
 def test_quality_is_not_judged_where_nothing_is_learned(measure: Measure) -> None:
     smoke = RunRecord("smoke-builtin", (measure("m", 1.0, scale="smoke"),))
     decision = Decision(cells(effect(0.5)))
