@@ -149,12 +149,20 @@ def system(name: str, setting: str = "") -> Answers:
 
 def gain(seeds: Sequence[Evidence], first: Answers, second: Answers) -> Effect:
     """Points of the task's metric that `first` scores above `second` on the same examples."""
+    if seeds[0].metric == "accuracy":  # the same number from one array: several times as fast
+        ahead = [hits(e, first).astype(np.int8) - hits(e, second) for e in seeds]
+        return effect_of(seeds[0].task, [(a,) for a in ahead], np.mean).scaled(100.0)
     points = points_along(seeds[0].metric)
 
     def difference(a: Array, b: Array, labels: Array, axis: int = -1) -> Array:
         return np.asarray(points(a, labels, axis=axis) - points(b, labels, axis=axis))
 
     return effect_of(seeds[0].task, [(first(e), second(e), e.labels) for e in seeds], difference)
+
+
+def hits(evidence: Evidence, answers: Answers) -> Array:
+    """(N,) whether a system is right."""
+    return np.asarray(answers(evidence) == evidence.labels)
 
 
 def score(seeds: Sequence[Evidence], answers: Answers) -> Effect:

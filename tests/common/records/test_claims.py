@@ -18,8 +18,9 @@ from common.records.claims import (
     system,
     time_saved,
 )
-from common.records.effects import Effect
+from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
+from common.tasks.vectorised import points_along
 
 N = 400
 
@@ -52,6 +53,15 @@ def test_effects_are_what_they_say() -> None:
     assert time_saved(seeds, "fast").value == pytest.approx(0.5)
     assert speedup(seeds, "fast").value == pytest.approx(2)
     assert gain(seeds, system("fast"), system("baseline")).seeds == 3
+
+
+def test_the_short_way_to_a_gain_in_accuracy_is_the_long_one() -> None:
+    seeds = [evidence(accuracy, seed=s) for s, accuracy in enumerate((0.9, 0.8, 0.7))]
+    points = points_along("accuracy")
+    arrays = [(e.answers("fast"), constant_answer(e), e.labels) for e in seeds]
+    long = effect_of("t", arrays, lambda a, b, y, axis=-1: points(a, y, axis=axis) - points(b, y, axis=axis))
+    short = gain(seeds, system("fast"), constant_answer)
+    assert (short.value, short.error, short.freedom) == pytest.approx((long.value, long.error, long.freedom))
 
 
 @pytest.mark.parametrize(("accuracy", "is_learned"), [(0.9, True), (0.5, False), (0.52, False), (0.3, False)])
