@@ -70,7 +70,7 @@ class Ceiling:
 def measure_ceiling(drawn: Drawn, workload: Workload) -> Ceiling:
     """Time the student and the sequential read of its table in turn."""
     stream = drawn.student().table.detach().view(-1)[:STREAM_NUMBERS]
-    arms = {STUDENT: student_arm(drawn, workload, 2 * ROUNDS), READ: Arm(Tensor.sum, [stream], 1, stream[:100])}
+    arms = {STUDENT: student_arm(drawn, workload), READ: Arm(Tensor.sum, [stream], 1, stream[:100])}
     timings = timed_passes(arms, STUDENT, ROUNDS)
     seconds = {name: timings.seconds[timings.arms.index(name)] for name in arms}
     bandwidth = FLOAT * stream.numel() / seconds[READ]

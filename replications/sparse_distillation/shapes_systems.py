@@ -18,13 +18,13 @@ from common.timing.flops import EncoderShape, classifier_flops
 from common.timing.parameters import classifier_parameters, linear_parameters
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.names import FULL_STUDENT, FULL_TEACHER
 from replications.sparse_distillation.students import CNN, BiLSTM, bilstm_dense_parameters, cnn_dense_parameters
 
 CLASSES = 2
 """Sentiment's; the sizes of Table 4 are those of IMDB."""
 
-TEACHER = "RoBERTa-Large"
-STUDENT = "DAN"
+TEACHER, STUDENT = FULL_TEACHER, FULL_STUDENT
 
 
 @dataclass(frozen=True)

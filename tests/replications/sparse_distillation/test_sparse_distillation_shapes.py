@@ -16,10 +16,12 @@ from torch import nn
 from common.encoders.shapes import find_shape
 from common.errors import UserError
 from common.records.measurements import Measurement
+from common.records.predictions import Evidence
 from common.timing.paired import CONTROL, PairedThroughput
 from replications.sparse_distillation import shapes, shapes_memory, shapes_roofline, shapes_speed, shapes_text
 from replications.sparse_distillation.shapes_roofline import Ceiling, bytes_per_example, dense_weights
 from replications.sparse_distillation.shapes_speed import (
+    ENOUGH_ROUNDS,
     IMDB,
     SHORTER,
     Arm,
@@ -37,7 +39,6 @@ SMALL = Systems(
     ngrams=2_000,
     dimension=16,
 )
-RUN: Any = SimpleNamespace(seeds=(0,))
 WORKLOAD = Workload(("imdb",), tokens=9, ngrams=12, with_students=True)
 
 
@@ -48,7 +49,10 @@ def run(tmp_path: Path) -> Any:
     def progress(done: int, total: int) -> None:
         seen.append((done, total))
 
-    return SimpleNamespace(progress=progress, seen=seen, scratch=tmp_path / "s", seeds=(0,))
+    kept: list[Evidence] = []
+    return SimpleNamespace(
+        progress=progress, seen=seen, scratch=tmp_path / "s", seeds=(0,), keep=kept.append, kept=kept
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +90,14 @@ def largest_table(module: nn.Module) -> int:
 
 
 def test_sizes_beside_table_4() -> None:
-    rows = {(m.system, m.metric): round(m.value / 1e6) for m in shapes.sizes(RUN) if m.experiment == "table4"}
+    rows = {(m.system, m.metric): round(m.value / 1e6) for m in shapes.sizes()}
     assert [rows[TEACHER, f"parameters_{part}"] for part in ("total", "sparse", "dense")] == [355, 51, 304]
     assert [rows[STUDENT, f"parameters_{part}"] for part in ("total", "sparse", "dense")] == [1001, 1000, 1]
     # Table 4 has 66 and 43: without the layer before the classifier, 0.6M, that this one counts.
     assert rows["DistilBERT", "parameters_sparse"] == 23
     assert PAPER.count("DistilBERT").total - 768 * 769 - 2 * 769 == 66_362_880
     assert rows["CNN (1l-256d)", "parameters_dense"] == 2
-    assert {m.system for m in shapes.sizes(RUN) if m.experiment == "table4"} == set(PAPER.names)
-
-
-def test_size_claim_is_the_ratio_to_the_teacher() -> None:
-    (claim,) = (m for m in shapes.sizes(RUN) if m.experiment == "claims")
-    assert (claim.system, claim.metric) == ("sd-1b-params", "statistic")
-    assert claim.value == claim.ci_low == claim.ci_high == pytest.approx(1001.0 / 355.36, rel=1e-3)
+    assert {m.system for m in shapes.sizes()} == set(PAPER.names)
 
 
 # -- Inputs -----------------------------------------------------------------------------------------------------------
@@ -170,10 +168,9 @@ def test_rows_are_rates_and_ratios_to_the_teacher() -> None:
     assert rows["table12", STUDENT, "speedup"].value == pytest.approx(16)
     assert rows["table4", STUDENT, "samples_per_second"].value == pytest.approx(np.median([32 * 1.6, 32 * 16 / 12]))
     assert ("table3", "CNN (1l-256d)", "speedup") not in rows
-    assert rows["control", STUDENT, "time_ratio"].value == 1
+    assert rows["control", CONTROL, "time_ratio"].value == 1, "under the name by which verdicts find it"
     assert {m.task for m in rows.values()} == {"imdb"}
     assert {m.setting for m in rows.values() if m.experiment == "table12"} == {"CPU fp32"}
-    assert shapes_speed.speedup_claim(timings, RUN).value == pytest.approx(16)
 
 
 def test_imdb_measures_every_system_with_and_without_reading(run: Any, drawn: Drawn) -> None:
@@ -185,9 +182,10 @@ def test_imdb_measures_every_system_with_and_without_reading(run: Any, drawn: Dr
         assert 0 < end_to_end[name, "samples_per_second"] < model_alone[name, "samples_per_second"]
         assert 0 < end_to_end[name, "reading_share"] < 1
     assert end_to_end[TEACHER, "speedup"] == model_alone[TEACHER, "speedup"] == 1
-    (claim,) = (m for m in rows if m.experiment == "claims")
-    assert (claim.system, claim.timed) == ("sd-speed-600-cpu", True)
-    assert claim.value == pytest.approx(model_alone[STUDENT, "speedup"])
+    (kept,) = run.kept
+    ratios = kept.seconds(STUDENT) / kept.seconds(TEACHER)
+    assert (kept.task, len(ratios)) == ("imdb", WORKLOAD.rounds)
+    assert 1 / np.median(ratios) == pytest.approx(model_alone[STUDENT, "speedup"])
     assert run.seen == [(1, 2), (2, 2)]
 
 
@@ -217,6 +215,16 @@ def test_other_lengths_are_reported_for_each_of_their_tasks(run: Any, drawn: Dra
     speed = {(m.task, m.system, m.metric): m.value for m in rows if m.experiment == "table3"}
     assert speed["sst-2", STUDENT, "speedup"] == speed["trec", STUDENT, "speedup"]
     assert run.seen[-1] == (4, 4)
+    assert [e.task for e in run.kept] == ["sst-2", "trec", "qqp"]
+
+
+def test_a_run_of_more_seeds_has_more_rounds(run: Any) -> None:
+    assert IMDB.for_seeds((0,)).rounds == IMDB.rounds
+    assert IMDB.for_seeds((0, 1, 2)).rounds >= ENOUGH_ROUNDS, "three seeds, as a record has, give intervals"
+    one, three = (shapes.shape_steps(SimpleNamespace(**{**vars(run), "seeds": s})) for s in ((0,), (0, 1, 2)))
+    timed = [(a.seconds, b.seconds) for a, b in zip(one, three, strict=True) if "length" in a.name]
+    assert [b / a for a, b in timed] == [pytest.approx(3, rel=0.4)] * 2
+    assert [step.measure.args[-1] for step in three if "IMDB" in step.name] == [IMDB.for_seeds((0, 1, 2))]
 
 
 def no_cell_twice(rows: list[Measurement]) -> bool:
