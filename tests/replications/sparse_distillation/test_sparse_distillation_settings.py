@@ -54,6 +54,19 @@ def test_the_paper_s_scale_is_the_paper_s() -> None:
     assert (s.finetune.batch_size, s.finetune.epochs) == (32, 10)
 
 
+TREC = 5452
+"""Training examples of the smallest task."""
+
+
+@pytest.mark.parametrize(("scale", "fewest"), [("mini", 750), ("full", 1500), ("paper", 1500)])
+def test_the_student_without_a_teacher_has_updates_enough_to_learn(scale: str, fewest: int) -> None:
+    """A rival that is cut short flatters distillation: 30 updates on TREC leave 66 %, 1,500 over 80 %."""
+    plan = SETTINGS[scale].from_scratch
+    held_back = min(SCALES[scale].tune_examples, TREC // 8)
+    examples = min(TREC - held_back, SCALES[scale].train_examples or TREC)
+    assert plan.epochs * -(-examples // plan.batch_size) >= fewest
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_budget_is_the_size_of_its_tables(scale: str) -> None:
     """Along a budget |V| grows and d_e shrinks, and |V| d_e stays what the label says."""
