@@ -16,8 +16,9 @@ from common.records.statistics import Interval
 from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.paired import PairedThroughput, paired_throughput
 from common.timing.threads import pinned_threads
-from replications.sparse_distillation.findings import SMALL, STUDENT, TEACHER, Findings
+from replications.sparse_distillation.findings import Findings
 from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.names import SMALL, STUDENT, TEACHER
 from replications.sparse_distillation.trial import FT, KD
 
 BATCH_SIZE = 32

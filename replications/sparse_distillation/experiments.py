@@ -9,22 +9,29 @@ other tasks are scored by their own metric. What the paper studies on IMDB alone
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from common.records.measurements import Measurement
 from common.replication import Run, Step
 from common.rows import Rows
+from replications.sparse_distillation.answers import (
+    DOCUMENT_TASKS,
+    PRUNED_TASKS,
+    grid_answers,
+    keep_evidence,
+    pruned_answers,
+    shortened_answers,
+    variant_answers,
+)
 from replications.sparse_distillation.clock import speeds, tokenisation_times
 from replications.sparse_distillation.corpus import check_unlabelled
-from replications.sparse_distillation.findings import STUDENT, TEACHER, Findings, Predictions, score
+from replications.sparse_distillation.findings import Findings, score
 from replications.sparse_distillation.lesson import Lesson
-from replications.sparse_distillation.settings import Design
+from replications.sparse_distillation.names import STUDENT, TEACHER, grid_setting, grid_system, longest_setting
 from replications.sparse_distillation.shapes import shape_steps as shape_steps
-from replications.sparse_distillation.transfer import transfer_steps
-from replications.sparse_distillation.trial import KD, Trial
-from replications.sparse_distillation.variants import VARIANTS
+from replications.sparse_distillation.transfer import source_of, transfer_steps
+from replications.sparse_distillation.trial import Trial
 
 TASKS = {
     "builtin": ("sentiment", "paraphrase"),
@@ -32,16 +39,6 @@ TASKS = {
     "hub": ("imdb", "sst-2", "trec", "ag-news", "qqp"),
 }
 """The paper's seven tasks less CivilComments and WikiToxic, which are not to be had."""
-
-DOCUMENT_TASKS = frozenset({"imdb", "sentiment", "mood"})
-"""Where the paper's studies on IMDB are run."""
-
-PRUNED_TASKS = frozenset({"imdb", "ag-news", "sentiment", "mood"})
-"""Figure 5 and Table 10."""
-
-KEPT = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Shares of V that Figure 5 keeps."""
-
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------
 
@@ -58,6 +55,7 @@ def trained_steps(run: Run) -> list[Step]:
             found.append(Findings(Trial(lesson, seed)))
             steps.extend(_trial_steps(found[-1]))
     steps.extend(transfer_steps(found))
+    steps.extend(_evidence_step(f, source_of(f, found)) for f in found)
     return steps
 
 
@@ -84,6 +82,12 @@ def _trial_steps(f: Findings) -> Iterator[Step]:
         yield Step(f"{label}: vocabulary against dimension", 5 * seconds, lambda: _measure(f, [table8]))
         if f.trial.seed == lesson.run.seeds[0]:
             yield Step(f"{label}: tokenisation", 20.0, lambda: _measure(f, [table9]))
+
+
+def _evidence_step(f: Findings, source: Findings | None) -> Step:
+    """Answers alone, of students that are all trained by then."""
+    label = f"{f.trial.lesson.task_name} seed {f.trial.seed}: the answers of every system"
+    return Step.making(label, 5.0, lambda: keep_evidence(f, source))
 
 
 def _measure(
@@ -116,31 +120,16 @@ def table2(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def table5(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Variants of the distilled student (KD)."""
-    for group, variants in VARIANTS.items():
-        for name, variant in variants.items():
-            predictions = f.trial.answers((KD,), variant(f.trial.design))
-            yield row("table5", group, "score", score(f, predictions), "points", setting=name)
+    for group, name, predictions in variant_answers(f):
+        yield row("table5", group, "score", score(f, predictions), "points", setting=name)
 
 
 def table8(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Vocabulary against dimension at a fixed budget (KD): the data of Figure 4."""
     for budget, size, dimension, predictions in grid_answers(f):
-        at = {"setting": f"|V| = {size:,}", "at": size}
-        yield row("table8", f"DAN ({budget})", "score", score(f, predictions), "points", **at)
-        yield row("table8", f"DAN ({budget})", "dimension", float(dimension), "count", **at)
-
-
-def grid_answers(f: Findings) -> Iterator[tuple[str, int, int, Predictions]]:
-    """Each cell of Table 8: budget, |V|, d_e, and the student's predictions on dev."""
-    for budget, cells in f.trial.lesson.settings.grid.items():
-        for size, dimension in cells:
-            design = grid_design(f, size, dimension)
-            yield budget, size, dimension, f.trial.answers((KD,), design)
-
-
-def grid_design(f: Findings, size: int, dimension: int) -> Design:
-    """The main student with another table."""
-    return replace(f.trial.design, vocabulary_size=size, dimension=dimension)
+        at = {"setting": grid_setting(size), "at": size}
+        yield row("table8", grid_system(budget), "score", score(f, predictions), "points", **at)
+        yield row("table8", grid_system(budget), "dimension", float(dimension), "count", **at)
 
 
 def table9(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -151,11 +140,10 @@ def table9(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def table10(f: Findings, row: Rows) -> Iterator[Measurement]:
     """N-grams longer than n disabled at inference."""
-    for longest in range(1, 5):
-        keep = f.vocabulary.n <= longest
-        at = {"setting": f"n <= {longest}", "at": longest}
-        yield row("table10", STUDENT, "score", score(f, f.pruned(keep)), "points", **at)
-        yield row("table10", STUDENT, "vocabulary_size", float(keep.sum()), "count", **at)
+    for longest, left, predictions in shortened_answers(f):
+        at = {"setting": longest_setting(longest), "at": longest}
+        yield row("table10", STUDENT, "score", score(f, predictions), "points", **at)
+        yield row("table10", STUDENT, "vocabulary_size", float(left), "count", **at)
 
 
 def table13(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -190,11 +178,9 @@ def figure1(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def figure5(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Only the most frequent n-grams kept, by their frequency in C u D_train or in D_train."""
-    for setting, counts in (("C and D_train", f.vocabulary.counts), ("D_train", f.train_counts)):
-        for share in KEPT:
-            predictions = f.pruned(f.most_frequent(share, counts))
-            at = {"setting": setting, "at": 100 * share}
-            yield row("figure5", STUDENT, "score", score(f, predictions), "points", **at)
+    for setting, share, predictions in pruned_answers(f):
+        at = {"setting": setting, "at": 100 * share}
+        yield row("figure5", STUDENT, "score", score(f, predictions), "points", **at)
 
 
 def figure6(f: Findings, row: Rows) -> Iterator[Measurement]:

@@ -17,16 +17,13 @@ from common.tasks.task import Example
 from common.tasks.vectorised import points_along
 from replications.sparse_distillation.bags import BagSplit
 from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, TEACHER
 from replications.sparse_distillation.ngrams import Bags, Vocabulary
 from replications.sparse_distillation.students import CNN, BiLSTM
 from replications.sparse_distillation.trial import FT, KD, SYSTEMS, Trial, dan_logits
 from replications.sparse_distillation.words import split_texts
 
 Predictions = NDArray[np.int64]
-
-TEACHER, SMALL, LSTM_STUDENT, CNN_STUDENT = "teacher", "small Transformer", "LSTM (KD)", "CNN (KD)"
-STUDENT = "DAN (KD+FT)"
-"""The system that the paper calls its own where it names one."""
 
 LONGEST = 4
 

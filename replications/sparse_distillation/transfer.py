@@ -17,7 +17,8 @@ from common.replication import Step
 from common.rows import Rows
 from common.training.batches import encode
 from common.training.classifier import classifier_logits
-from replications.sparse_distillation.findings import TEACHER, Findings, Predictions, score
+from replications.sparse_distillation.findings import Findings, Predictions, score
+from replications.sparse_distillation.names import TEACHER
 from replications.sparse_distillation.storage import load_dan, save_dan
 from replications.sparse_distillation.trial import (
     FROM_SCRATCH,
@@ -35,24 +36,43 @@ DOMAINS = {"imdb": "IMDB", "sst-2": "SST-2"}
 
 def transfer_steps(found: Sequence[Findings]) -> list[Step]:
     """Both directions for every seed, where both tasks are in the run."""
-    by_task = {(f.trial.lesson.task_name, f.trial.seed): f for f in found}
     steps = []
-    for (name, seed), source in by_task.items():
-        other = next((task for task in DOMAINS if task != name), "")
-        target = by_task.get((other, seed))
-        if name in DOMAINS and target is not None:
+    for target in found:
+        source = source_of(target, found)
+        if source is not None:
             seconds = target.trial.lesson.student_seconds
-            label = f"{name} to {other}, seed {seed}"
+            label = f"{source.trial.lesson.task_name} to {target.trial.lesson.task_name}, seed {target.trial.seed}"
             steps.append(Step(label, 2 * seconds, partial(table6, source, target)))
     return steps
+
+
+def source_of(target: Findings, found: Sequence[Findings]) -> Findings | None:
+    """The trial of the other domain with the target's seed, where there is one."""
+    if target.trial.lesson.task_name not in DOMAINS:
+        return None
+    others = (f for f in found if f.trial.lesson.task_name in DOMAINS and f.trial.seed == target.trial.seed)
+    return next((f for f in others if f.trial.lesson.task_name != target.trial.lesson.task_name), None)
 
 
 def table6(source: Findings, target: Findings) -> list[Measurement]:
     """Score on the target."""
     lesson = target.trial.lesson
-    setting = f"{DOMAINS[source.trial.lesson.task_name]} to {DOMAINS[lesson.task_name]}"
     row = Rows(lesson.task_name, target.trial.seed, lesson.source.backbone, len(target.labels))
-    systems = {
+    setting = transfer_setting(source, target)
+    return [
+        row("table6", system, "score", score(target, predictions), "points", setting=setting)
+        for system, predictions in transfer_answers(source, target).items()
+    ]
+
+
+def transfer_setting(source: Findings, target: Findings) -> str:
+    """The direction, as the paper writes it."""
+    return f"{DOMAINS[source.trial.lesson.task_name]} to {DOMAINS[target.trial.lesson.task_name]}"
+
+
+def transfer_answers(source: Findings, target: Findings) -> dict[str, Predictions]:
+    """(N,) predictions of Table 6's systems on the target's dev."""
+    return {
         "DAN (from scratch, target)": target.trial.answers((FROM_SCRATCH,)),
         "teacher (source)": _foreign_teacher(source.trial, target.trial),
         "DAN (KD)": _answers(source.trial, target.trial, source.trial.folder((KD_NO_TASK_DATA,))),
@@ -62,10 +82,6 @@ def table6(source: Findings, target: Findings) -> list[Measurement]:
         ),
         "teacher (target)": target.predictions[TEACHER],
     }
-    return [
-        row("table6", system, "score", score(target, predictions), "points", setting=setting)
-        for system, predictions in systems.items()
-    ]
 
 
 def adapted(source: Trial, target: Trial, head: str) -> Path:

@@ -26,6 +26,7 @@ from common.training.loop import TrainingPlan, fit
 from replications.sparse_distillation.bags import BagBatch, BagBatches, BagSplit
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN, HybridAdam, distillation_loss
+from replications.sparse_distillation.names import DISTILLED, PRIVATE, SCRATCH, STUDENT
 from replications.sparse_distillation.ngrams import Vocabulary
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.storage import load_dan, save_dan
@@ -36,10 +37,10 @@ FROM_SCRATCH, KD, KD_NO_TASK_DATA, FT = "from scratch", "KD", "KD, no task data"
 Stages = tuple[str, ...]
 
 SYSTEMS: dict[str, Stages] = {
-    "DAN (from scratch)": (FROM_SCRATCH,),
-    "DAN (KD, no task data)": (KD_NO_TASK_DATA,),
-    "DAN (KD)": (KD,),
-    "DAN (KD+FT)": (KD, FT),
+    SCRATCH: (FROM_SCRATCH,),
+    PRIVATE: (KD_NO_TASK_DATA,),
+    DISTILLED: (KD,),
+    STUDENT: (KD, FT),
 }
 """Table 2's rows, by the stages that make them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from toy_student import CORPUS, DESIGN, student
 from toy_texts import TOY_SCALE, toy_settings, write_reviews
 
 from common.artifacts import ArtifactStore
+from common.records.measurements import Measurement
+from common.records.predictions import Evidence
 from common.replication import Run
 from common.scales import SCALES
+from replications.sparse_distillation.experiments import trained_steps
 from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Predictor
 from replications.sparse_distillation.settings import SETTINGS
@@ -19,7 +23,10 @@ from replications.sparse_distillation.settings import SETTINGS
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """IMDB and SST-2 as people have them on disk."""
-    folder = tmp_path / "data"
+    return reviews_in(tmp_path / "data")
+
+
+def reviews_in(folder: Path) -> Path:
     write_reviews(folder / "imdb", "text\tlabel", ("train.tsv", "test.tsv"), markup=True, seed=1)
     write_reviews(folder / "sst2", "sentence\tlabel", ("train.tsv", "dev.tsv"), markup=False, seed=2)
     return folder
@@ -28,12 +35,25 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def toy_run(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run over `data_dir` at a scale of its own, with a random teacher."""
+    return run_in(tmp_path, data_dir, monkeypatch)
+
+
+def run_in(folder: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(SETTINGS, "toy", toy_settings())
     monkeypatch.setitem(SCALES, "toy", TOY_SCALE)
-    store = ArtifactStore(tmp_path / "store")
+    store = ArtifactStore(folder / "store")
     return Run(
-        "toy", TOY_SCALE, "files", data_dir, (), (0,), store, tmp_path, lambda done, total: None, lambda text: None
+        "toy", TOY_SCALE, "files", data_dir, (), (0,), store, folder, lambda done, total: None, lambda text: None
     )
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Measurement], list[Evidence]]:
+    """All rows and all evidence of a run on both tasks."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run = replace(run_in(folder, reviews_in(folder / "data"), monkeypatch), task_names=("imdb", "sst-2"))
+        return [row for step in trained_steps(run) for row in step.measure()], run.evidence
 
 
 @pytest.fixture(scope="session")

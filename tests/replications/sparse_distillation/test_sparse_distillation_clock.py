@@ -12,8 +12,9 @@ from common.timing.paired import CONTROL
 from replications.sparse_distillation import clock
 from replications.sparse_distillation.bags import BagBatch
 from replications.sparse_distillation.clock import BATCH_SIZE, run_all, speeds, tokenisation_times
-from replications.sparse_distillation.findings import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER, Findings
+from replications.sparse_distillation.findings import Findings
 from replications.sparse_distillation.lesson import Lesson
+from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER
 from replications.sparse_distillation.trial import Trial
 
 

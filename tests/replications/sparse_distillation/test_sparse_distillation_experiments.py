@@ -18,7 +18,7 @@ from common.rows import Rows
 from common.tasks.task import Example, Task
 from replications.sparse_distillation import experiments
 from replications.sparse_distillation.experiments import TASKS, trained_steps
-from replications.sparse_distillation.findings import STUDENT
+from replications.sparse_distillation.names import STUDENT
 from replications.sparse_distillation.ngrams import Bags
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.variants import VARIANTS
@@ -205,13 +205,13 @@ def names(run: Run) -> list[str]:
     return [step.name for step in trained_steps(run)]
 
 
-def test_teaching_comes_before_students_and_transfer_last(toy_run: Run) -> None:
+def test_teaching_comes_before_students_and_the_evidence_last(toy_run: Run) -> None:
     found = names(replace(toy_run, task_names=("sst-2", "imdb"), seeds=(0, 1)))
     assert found[:3] == ["sst-2: the teacher", "sst-2: a small Transformer", "sst-2: the teacher's answers"]
+    assert found[-4:] == [f"{t} seed {s}: the answers of every system" for t in ("sst-2", "imdb") for s in (0, 1)]
     for task in ("sst-2", "imdb"):
         assert found.index(f"{task}: the teacher's answers") < found.index(f"{task} seed 0: students")
         assert f"{task} seed 1: students" in found
-    assert found[-1] == "imdb to sst-2, seed 1"
     assert len(set(found)) == len(found)
 
 

@@ -14,11 +14,6 @@ from common.replication import Run
 from common.tasks.task import Example, Task
 from replications.sparse_distillation.bags import BagSplit
 from replications.sparse_distillation.findings import (
-    CNN_STUDENT,
-    LSTM_STUDENT,
-    SMALL,
-    STUDENT,
-    TEACHER,
     Findings,
     count_ngrams,
     restricted,
@@ -26,6 +21,7 @@ from replications.sparse_distillation.findings import (
 )
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER
 from replications.sparse_distillation.ngrams import Bags
 from replications.sparse_distillation.trial import SYSTEMS, Trial, dan_logits
 

@@ -1,13 +1,12 @@
 """The paper.yaml of Sparse Distillation: every printed number, the arithmetic between them, and the claims' terms."""
 
-import operator
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from common.paper import Paper, Published, load_paper
+from common.records.verdicts import compare
 from common.reporting.grid import main_sheets
 from common.reporting.series import published_series
 
@@ -316,85 +315,103 @@ def test_the_grid_keeps_its_budgets(paper: Paper) -> None:
 # -- Claims -----------------------------------------------------------------------------------------------------------
 
 
-def best_dan(task: int) -> float:
-    return max(TABLE2["DAN (KD)"][task], TABLE2["DAN (KD+FT)"][task])
-
-
-def what_the_tables_give() -> dict[str, float]:
-    """The statistic of each claim on the transcription, scores to one decimal."""
+def what_the_tables_give() -> dict[str, list[float]]:
+    """The cells of each claim on the transcription: AG-News and WikiToxic close less than half with KD+FT."""
     scratch, private, kd, both, teacher = (
         TABLE2[s] for s in ("DAN (from scratch)", "DAN (KD, no task data)", "DAN (KD)", "DAN (KD+FT)", "teacher")
     )
-    closed = [(best_dan(i) - scratch[i]) / (teacher[i] - scratch[i]) for i in range(6)]
+    gains = [a - b for a, b in zip(kd, scratch, strict=True)]
     curves = [[score for _, (_, score) in sorted(sizes.items())] for sizes in TABLE8.values()]
-    rises = [any(later > earlier for earlier, later in pairwise(c)) for c in curves]
     pooling = TABLE5["pooling"]
-    return {
-        "sd-retain-97": sum(both[i] / teacher[i] for i in range(6)) / 6,
-        "sd-gap-3": sum(round(teacher[i] - best_dan(i), 1) <= 3 for i in range(6)),
-        "sd-speed-600-gpu": TABLE4["DAN"][4][1],
-        "sd-speed-600-cpu": TABLE4["DAN"][5][1],
-        "sd-speed-range": min(up for _, up in TABLE3["DAN"]),
-        "sd-kd-half-gap": sum(share > 0.5 for share in closed),
-        "sd-lstm-20x": 17558 / max(TABLE4[s][4][0] for s in TABLE4 if s.startswith("LSTM")),
-        "sd-private-1-2": max(round(kd[i] - private[i], 1) for i in range(6)),
-        "sd-private-qqp-collapse": round(kd[6] - private[6], 1),
-        "sd-trec-13": round(kd[2] - scratch[2], 1),
-        "sd-dim-over-vocab": sum(rises),
-        "sd-bigrams-suffice": TABLE10[4]["IMDB"][1] - TABLE10[2]["IMDB"][1],
-        "sd-mean-pool-best": round(pooling["mean"] - max(v for k, v in pooling.items() if k != "mean"), 1),
-        "sd-1b-params": TABLE4["DAN"][0] / TABLE4["RoBERTa-Large"][0],
+    constant = 63.2  # 25,545 of QQP's 40,430 dev pairs are no duplicates
+    cells = {
+        "sd-retain-97": [sum(both[i] / teacher[i] for i in range(6)) / 6],
+        "sd-gap-3": [teacher[i] - both[i] for i in range(6) if SINGLE[i] != "SST-2"],
+        "sd-speed-600-gpu": [TABLE4["DAN"][4][1]],
+        "sd-speed-600-cpu": [TABLE4["DAN"][5][1]],
+        "sd-speed-range": [up for _, up in TABLE3["DAN"]],
+        "sd-kd-half-gap": [(both[i] - scratch[i]) / (teacher[i] - scratch[i]) for i in (0, 1, 2, 4)],
+        "sd-lstm-20x": [17558 / max(TABLE4[s][4][0] for s in TABLE4 if s.startswith("LSTM"))],
+        "sd-private-1-2": [kd[i] - private[i] for i in range(6)],
+        "sd-private-qqp-collapse": [(kd[6] - private[6]) / (kd[6] - constant)],
+        "sd-trec-13": [gains[2] - gain for i, gain in enumerate(gains) if i != 2],
+        "sd-dim-over-vocab": [curve[0] - curve[-1] for curve in curves],
+        "sd-bigrams-suffice": [TABLE10[4]["IMDB"][1] - TABLE10[2]["IMDB"][1]],
+        "sd-mean-pool-best": [pooling["mean"] - value for name, value in pooling.items() if name != "mean"],
+        "sd-1b-params": [TABLE4["DAN"][0] / TABLE4["RoBERTa-Large"][0]],
     }
+    return {claim: [round(value, 4) for value in values] for claim, values in cells.items()}
 
 
 def test_the_statistics_are_those_that_the_paper_names() -> None:
-    assert what_the_tables_give() == {
+    given = what_the_tables_give()
+    assert {claim: values[0] for claim, values in given.items() if len(values) == 1} == {
         "sd-retain-97": pytest.approx(0.971, abs=5e-4),
-        "sd-gap-3": 5,
         "sd-speed-600-gpu": 607,
         "sd-speed-600-cpu": 663,
-        "sd-speed-range": 4,
-        "sd-kd-half-gap": 5,
         "sd-lstm-20x": pytest.approx(21.5, abs=0.05),
-        "sd-private-1-2": 1.2,
-        "sd-private-qqp-collapse": 20.9,
-        "sd-trec-13": 13.4,
-        "sd-dim-over-vocab": 0,
+        "sd-private-qqp-collapse": 1.0,
         "sd-bigrams-suffice": pytest.approx(1.38),
-        "sd-mean-pool-best": 0.2,
         "sd-1b-params": pytest.approx(2.82, abs=5e-3),
     }
+    assert max(given["sd-gap-3"]) == 2.8
+    assert (min(given["sd-speed-range"]), max(given["sd-speed-range"])) == (4, 1091)
+    assert max(given["sd-private-1-2"]) == 1.2
+    assert min(given["sd-trec-13"]) == 6.5
+    assert given["sd-dim-over-vocab"] == [1.0, 1.2, 0.7]
+    assert min(given["sd-mean-pool-best"]) == 0.2
+
+
+def test_the_exceptions_are_the_paper_s() -> None:
+    scratch, both, teacher = (TABLE2[s] for s in ("DAN (from scratch)", "DAN (KD+FT)", "teacher"))
+    beyond = [name for i, name in enumerate(SINGLE) if round(teacher[i] - both[i], 1) > 3]
+    short = [name for i, name in enumerate(SINGLE) if (both[i] - scratch[i]) / (teacher[i] - scratch[i]) <= 0.5]
+    assert beyond == ["SST-2"]
+    assert short == ["AG-News", "WikiToxic"]
+    best = TABLE2["DAN (KD)"][5]
+    assert (best - scratch[5]) / (teacher[5] - scratch[5]) > 0.5, "by KD alone, WikiToxic is none"
 
 
 def test_every_claim_holds_on_the_published_numbers(paper: Paper) -> None:
-    """All but sd-prune-3pct, whose curve is not available."""
-    compare = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "==": operator.eq}
+    """All but sd-prune-3pct, whose curve is not available: its 3 points are those from 93.0 down to 90."""
     given = what_the_tables_give()
     assert {c.id for c in paper.claims} - set(given) == {"sd-prune-3pct"}
     for claim in paper.claims:
-        if claim.id in given:
-            assert claim.value is not None
-            assert compare[claim.op](given[claim.id], claim.value), claim.id
+        assert claim.value is not None
+        for value in given.get(claim.id, []):
+            assert compare(value, claim.op, claim.value), (claim.id, value)
+    (prune,) = (c for c in paper.claims if c.id == "sd-prune-3pct")
+    assert round(min(scores[1] for scores in TABLE10[4].values()), 1) - 90 == prune.value
 
 
-def test_claims_state_terms_kind_and_unit(paper: Paper) -> None:
-    assert {c.id: (c.op, c.value, c.kind, c.unit) for c in paper.claims} == {
-        "sd-retain-97": (">=", 0.97, "quality", "fraction"),
-        "sd-gap-3": (">=", 5, "quality", "tasks"),
-        "sd-speed-600-gpu": (">=", 600, "efficiency", "ratio"),
-        "sd-speed-600-cpu": (">=", 600, "efficiency", "ratio"),
-        "sd-speed-range": (">=", 4, "efficiency", "ratio"),
-        "sd-kd-half-gap": (">=", 5, "quality", "tasks"),
-        "sd-lstm-20x": (">=", 20, "efficiency", "ratio"),
-        "sd-private-1-2": ("<=", 1.2, "quality", "points"),
-        "sd-private-qqp-collapse": (">=", 20, "quality", "points"),
-        "sd-trec-13": (">=", 13, "quality", "points"),
-        "sd-dim-over-vocab": ("==", 0, "quality", "budgets"),
-        "sd-prune-3pct": (">", 90, "quality", "points"),
-        "sd-bigrams-suffice": ("<=", 1.5, "quality", "points"),
-        "sd-mean-pool-best": (">=", 0, "quality", "points"),
-        "sd-1b-params": (">=", 2.8, "efficiency", "ratio"),
+def test_claims_state_terms_quantifier_and_unit(paper: Paper) -> None:
+    assert {c.id: (c.op, c.value, c.no_effect, c.over, c.unit) for c in paper.claims} == {
+        "sd-retain-97": (">=", 0.97, None, "mean", "fraction"),
+        "sd-gap-3": ("<=", 3.0, None, "all", "points"),
+        "sd-speed-600-gpu": (">=", 600, 1, "one", "ratio"),
+        "sd-speed-600-cpu": (">=", 600, 1, "one", "ratio"),
+        "sd-speed-range": (">=", 4, 1, "all", "ratio"),
+        "sd-kd-half-gap": (">", 0.5, 0, "all", "fraction"),
+        "sd-lstm-20x": (">=", 20, 1, "one", "ratio"),
+        "sd-private-1-2": ("<=", 1.2, None, "all", "points"),
+        "sd-private-qqp-collapse": (">=", 0.95, None, "one", "fraction"),
+        "sd-trec-13": (">=", 6.5, 0, "all", "points"),
+        "sd-dim-over-vocab": (">=", 0.7, 0, "all", "points"),
+        "sd-prune-3pct": ("<", 3.0, None, "all", "points"),
+        "sd-bigrams-suffice": ("<=", 1.5, None, "one", "points"),
+        "sd-mean-pool-best": (">=", 0, None, "all", "points"),
+        "sd-1b-params": (">=", 2.8, None, "one", "ratio"),
     }
+    assert {c.id for c in paper.claims if c.type == "by-construction"} == {"sd-1b-params"}
+
+
+def test_a_claim_on_quality_presupposes_what_the_paper_had(paper: Paper) -> None:
+    for claim in paper.claims:
+        premise = claim.premise
+        if claim.subject == "quality":
+            assert (premise.layers, premise.width, premise.pretrained) == (24, 1024, True), claim.id
+            assert (premise.train_share, premise.seeds) == (1.0, 3)
+            assert "million" in premise.other, "the unlabelled text, which no run here has"
 
 
 def test_claims_about_a_gpu_say_so(paper: Paper) -> None:

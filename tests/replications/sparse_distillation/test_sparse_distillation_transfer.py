@@ -10,8 +10,9 @@ import torch
 from common.paper import load_paper
 from common.replication import Run
 from replications.sparse_distillation import transfer
-from replications.sparse_distillation.findings import TEACHER, Findings
+from replications.sparse_distillation.findings import Findings
 from replications.sparse_distillation.lesson import Lesson
+from replications.sparse_distillation.names import TEACHER
 from replications.sparse_distillation.storage import load_dan
 from replications.sparse_distillation.transfer import adapted, table6, transfer_steps
 from replications.sparse_distillation.trial import (
@@ -33,10 +34,10 @@ def test_both_directions_are_run_for_every_seed_where_both_tasks_are(toy_run: Ru
     for f in found:
         f.trial.lesson.__dict__["task"] = toy_run.task("sst-2")
     assert [step.name for step in transfer_steps(found)] == [
-        "sst-2 to imdb, seed 0",
-        "sst-2 to imdb, seed 1",
         "imdb to sst-2, seed 0",
         "imdb to sst-2, seed 1",
+        "sst-2 to imdb, seed 0",
+        "sst-2 to imdb, seed 1",
     ]
     assert transfer_steps(found[2:]) == []
     assert transfer_steps([]) == []

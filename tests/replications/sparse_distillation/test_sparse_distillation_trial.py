@@ -266,7 +266,8 @@ def test_token_students_learn_from_corpus_and_train(trial: Trial, monkeypatch: p
 
 
 def test_an_lstm_of_another_width_is_another_student(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    from replications.sparse_distillation.findings import LSTM_STUDENT, Findings
+    from replications.sparse_distillation.findings import Findings
+    from replications.sparse_distillation.names import LSTM_STUDENT
 
     assert isinstance(Findings(trial).token_students[LSTM_STUDENT], BiLSTM)
     wider = replace(trial.lesson.settings, lstm=6)

@@ -57,5 +57,5 @@ def toy_settings() -> Settings:
         distil=replace(smoke.distil, epochs=2),
         from_scratch=replace(smoke.from_scratch, epochs=2),
         finetune=replace(smoke.finetune, epochs=1),
-        grid={"small": ((100, 8), (200, 4))},
+        grid={"small": ((100, 8), (200, 4)), "unfilled": ((50_000, 2),)},
     )
