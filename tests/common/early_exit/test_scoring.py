@@ -5,18 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.early_exit.scoring import (
-    decide_on_learned,
-    delta_interval,
-    gain,
-    grouped_by_task,
-    is_positive,
-    points_along,
-    score_interval,
-    surely_above,
-)
-from common.records.replicated import Decision
-from common.records.statistics import Interval
+from common.early_exit.scoring import delta_interval, points_along, score_interval
 from common.tasks.metrics import score
 
 values = st.lists(st.integers(-5, 5), min_size=3, max_size=30)
@@ -51,25 +40,3 @@ def test_a_delta_is_the_difference_of_two_scores() -> None:
     interval = delta_interval("accuracy", worse, y, y)
     assert interval.value == pytest.approx(-10)
     assert interval.low < -10 < interval.high < 0
-    paired = gain("accuracy", [(y, worse, y)])
-    assert paired.value == pytest.approx(10)
-    assert is_positive(paired, 100)
-    assert not is_positive(gain("accuracy", [(worse, y, y)]), 100)
-    assert surely_above("accuracy", [(y, worse, y)])
-    assert not surely_above("accuracy", [(worse, y, y)])
-
-
-def test_tasks_that_were_not_learned_are_left_out_and_named() -> None:
-    def decide(known: dict[str, list[int]]) -> Decision:
-        return Decision(Interval.exact(float(sum(map(sum, known.values())))), "sum", timed=False)
-
-    tasks = grouped_by_task([1, 2, 30], lambda f: "big" if f > 9 else "small")
-    assert tasks == {"small": [1, 2], "big": [30]}
-    some = decide_on_learned(decide, tasks, lambda fs: fs[0] < 9)
-    assert some is not None
-    assert some.interval.value == 3
-    assert some.note.endswith("did not learn it: big")
-    everything = decide_on_learned(decide, tasks, lambda fs: True)
-    assert everything is not None
-    assert everything.note == "sum"
-    assert decide_on_learned(decide, tasks, lambda fs: False) is None
