@@ -28,9 +28,9 @@ SEPARATOR = "|"
 """Between task, seed and name in the archive; no task may hold it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """The arrays of one task and one seed.
+    """The arrays of one task and one seed; equal to itself alone, so that what was computed of it can be remembered.
 
     Attributes:
         task, seed: whose they are.

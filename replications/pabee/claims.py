@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -115,6 +116,12 @@ def _main(seeds: Seeds) -> Answers:
 
 
 def _main_gain(seeds: Seeds) -> Effect:
+    return _main_gain_of(tuple(seeds))
+
+
+@lru_cache(maxsize=64)
+def _main_gain_of(seeds: tuple[Evidence, ...]) -> Effect:
+    # Remembered, because ranks of thousands of resamples take seconds and three claims ask.
     return gain(seeds, _main(seeds), system("baseline"))
 
 
@@ -246,8 +253,18 @@ def _learned_tasks(
 ) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
     if not record.quality_counts:
         return {}, ()
-    tasks = by_task([e for e in record.evidence if e.metric and (among is None or e.task in among)])
-    return learned(tasks, system("baseline"))
+    known, reasons = _learned(tuple(e for e in record.evidence if e.metric))
+    if among is None:
+        return known, tuple(reasons.values())
+    return {t: seeds for t, seeds in known.items() if t in among}, tuple(r for t, r in reasons.items() if t in among)
+
+
+@lru_cache(maxsize=4)
+def _learned(evidence: tuple[Evidence, ...]) -> tuple[dict[str, list[Evidence]], dict[str, str]]:
+    """The tasks that the baseline learned, and by task why each other one decides nothing; asked once a record."""
+    tasks = by_task(evidence)
+    known, reasons = learned(tasks, system("baseline"))
+    return known, dict(zip([t for t in tasks if t not in known], reasons, strict=True))
 
 
 def _decision(cells: Sequence[Cell], note: str, left_out: tuple[str, ...], *, timed: bool = False) -> Decision | None:
