@@ -26,6 +26,7 @@ from common.records.claims import (
     system,
 )
 from common.records.effects import Effect, effect_of
+from common.records.ordering import dense_ranks, share_in_order
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
 from common.tasks.vectorised import points_along
@@ -251,32 +252,10 @@ def luha(record: RunRecord) -> Decision | None:
             if min(min(r.sum(), (~r).sum()) for r in right) < LEAST_ERRORS:
                 reasons.append(f"{name}: fewer than {LEAST_ERRORS} answers are wrong, or right")
                 continue
-            ranked = [np.unique(e[uncertainty_at(layer)], return_inverse=True)[1] for e in seeds]
-            effect = effect_of(task, list(zip(ranked, right, strict=True)), concordance)
+            ranked = [dense_ranks(e[uncertainty_at(layer)]) for e in seeds]
+            effect = effect_of(task, [(rank, ~r) for rank, r in zip(ranked, right, strict=True)], share_in_order)
             cells.append(Cell(name, effect, task))
     return Decision(tuple(cells), left_out=tuple(reasons)) if cells else None
-
-
-def concordance(rank: Array, right: Array, axis: int = -1) -> Array:
-    """Of all pairs of a wrong and a right answer the share in which the wrong one is less certain (ties count half).
-
-    Args:
-        rank: whole numbers from 0 that rise with uncertainty, equal where it is.
-        right: booleans.
-        axis: of the examples; the last.
-
-    Returns:
-        0.5 where uncertainty says nothing, or where all answers are right or all wrong.
-    """
-    rows = np.asarray(rank).reshape(-1, np.shape(rank)[axis])
-    width = int(rows.max()) + 1
-    place = (rows + width * np.arange(len(rows))[:, None]).ravel()
-    hits = np.asarray(right).ravel()
-    good, bad = (np.bincount(place[w], minlength=width * len(rows)).reshape(len(rows), width) for w in (hits, ~hits))
-    below = np.cumsum(good, axis=1) - good / 2
-    pairs = good.sum(axis=1) * bad.sum(axis=1)
-    share = np.where(pairs > 0, (bad * below).sum(axis=1) / np.maximum(pairs, 1), 0.5)
-    return share.reshape(np.shape(rank)[:-1])
 
 
 # -- Parts ------------------------------------------------------------------------------------------------------------

@@ -269,19 +269,6 @@ def test_a_classifier_that_is_hardly_ever_wrong_is_not_judged() -> None:
     assert "sst-2, teacher: fewer than 10 answers are wrong, or right" in both.left_out
 
 
-def test_concordance_is_the_share_of_ordered_pairs() -> None:
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(0)
-    rank = rng.integers(0, 7, size=(4, 90))
-    right = rng.random((4, 90)) > rank / 10
-    oracle = [roc_auc_score(~right[i], rank[i]) for i in range(4)]
-    np.testing.assert_allclose(claims.concordance(rank, right), oracle)
-    assert claims.concordance(rank[0], right[0]) == pytest.approx(oracle[0])
-    assert claims.concordance(np.array([0, 3, 3, 9]), np.array([True, True, False, False])) == 0.875
-    assert claims.concordance(np.array([0, 1]), np.array([True, True])) == 0.5
-
-
 # -- By construction, and a whole run ---------------------------------------------------------------------------------
 
 
