@@ -67,12 +67,14 @@ class Decision:
         note: what a reader must know of how they were got.
         timed: whether they depend on the clock.
         left_out: tasks and rivals that decide nothing, each with its reason.
+        averaged: the tasks behind cells that are means over tasks and so have none of their own.
     """
 
     cells: tuple[Cell, ...]
     note: str = ""
     timed: bool = False
     left_out: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a decision without a cell: what cannot be decided is None."""
@@ -82,7 +84,7 @@ class Decision:
     @property
     def tasks(self) -> list[str]:
         """The tasks that decide, in order."""
-        return list(dict.fromkeys(cell.task for cell in self.cells if cell.task))
+        return list(dict.fromkeys((*self.averaged, *(cell.task for cell in self.cells if cell.task))))
 
     @property
     def seeds(self) -> int:

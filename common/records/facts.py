@@ -67,6 +67,7 @@ class Premise(BaseModel):
         seeds: at least so many training seeds on every task that decides.
         tasks: these tasks (or their builtin counterparts, if listed) are all among those that decide.
         some_tasks: at least so many tasks decide.
+        encoders: these pretrained ones were used, by the names of their backbones.
         architectures: these shapes were measured.
         accelerator: the paper measured on a GPU.
         other: what no run here can meet, in words; it always counts as not met.
@@ -81,6 +82,7 @@ class Premise(BaseModel):
     seeds: int = 0
     tasks: tuple[str, ...] = ()
     some_tasks: int = 0
+    encoders: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     accelerator: bool = False
     other: str = ""
@@ -109,7 +111,8 @@ class Premise(BaseModel):
             missing.append(f"not all of the training data was used ({each})")
         if seeds < self.seeds:
             missing.append(f"{seeds} seed{'s' if seeds != 1 else ''}, wanted {self.seeds}")
-        absent = [task for task in self.tasks if task not in tasks]
+        used = {b.name for b in facts.backbones if b.pretrained}
+        absent = [t for t in self.tasks if t not in tasks] + [name for name in self.encoders if name not in used]
         if absent:
             missing.append(f"without the paper's {', '.join(absent)}")
         if len(tasks) < self.some_tasks:

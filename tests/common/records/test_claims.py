@@ -86,5 +86,7 @@ def test_what_was_not_learned_is_left_out_with_its_reason() -> None:
 def test_a_decision_knows_its_tasks_and_fewest_seeds() -> None:
     cells = (Cell("a at 2x", Effect(1.0, (), 10, 3), "a"), Cell("b at 2x", Effect(1.0, (), 10, 1), "b"))
     assert (Decision(cells).tasks, Decision(cells).seeds) == (["a", "b"], 1)
+    mean = Decision((Cell("above PABEE", Effect(1.0, (), 10, 3)),), averaged=("a", "b"))
+    assert mean.tasks == ["a", "b"], "a mean over tasks says which"
     with pytest.raises(ValueError, match="needs a cell"):
         Decision(())

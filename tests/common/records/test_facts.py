@@ -62,6 +62,14 @@ def test_random_weights_are_not_pretrained() -> None:
     assert Premise(pretrained=True).unmet(random, (), 0, ()) == ["no pretrained encoder"]
 
 
+def test_the_papers_own_small_encoder_may_be_asked_for() -> None:
+    premise = Premise(encoders=("small",))
+    assert unmet(premise) == []
+    assert unmet(Premise(encoders=("other",))) == ["without the paper's other"]
+    drawn = RunFacts(backbones=(Backbone(name="small", layers=2, width=768, pretrained=False),))
+    assert premise.unmet(drawn, (), 0, ()) == ["without the paper's small"]
+
+
 def test_facts_are_read_from_a_runs_environment() -> None:
     environment = {
         "facts": FACTS.model_dump(include={"backbones", "tasks"}),
