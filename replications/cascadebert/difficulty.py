@@ -58,33 +58,6 @@ def inversion_score(confidences: Array, levels: Array) -> float:
     return 100 * won / pairs
 
 
-def dense_ranks(confidences: Array) -> NDArray[np.int64]:
-    """(N,) 0 for the lowest confidence, equal ones alike."""
-    return np.asarray(np.unique(confidences, return_inverse=True)[1], dtype=np.int64)
-
-
-def inversion_score_along(ranks: Array, hard: Array, axis: int = -1) -> Array:
-    """`inversion_score` for two levels and many resamples at once; NaN where a resample has one level only.
-
-    Args:
-        ranks: confidences as `dense_ranks` of the whole set: counting them is far cheaper than sorting each resample.
-        hard: booleans of the same shape.
-        axis: over examples.
-    """
-    ranks, hard = np.moveaxis(ranks, axis, -1), np.moveaxis(hard, axis, -1)
-    shape, rows = ranks.shape[:-1], ranks.reshape(-1, ranks.shape[-1])
-    width = int(ranks.max()) + 1
-    places, difficult = rows + width * np.arange(len(rows))[:, None], hard.reshape(rows.shape)
-
-    def count(chosen: Array) -> Array:
-        return np.bincount(places[chosen], minlength=width * len(rows)).reshape(len(rows), width)
-
-    easy_at, hard_at = count(~difficult), count(difficult)
-    won = (easy_at * (hard_at.cumsum(axis=1) - hard_at)).sum(axis=1)
-    pairs = easy_at.sum(axis=1) * hard_at.sum(axis=1)
-    return np.where(pairs > 0, 100 * won / np.maximum(1, pairs), np.nan).reshape(shape)
-
-
 # -- Difficulty labels ------------------------------------------------------------------------------------------------
 
 

@@ -25,19 +25,10 @@ from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
 from replications.cascadebert.complete import check_plain_texts
 from replications.cascadebert.difficulty import inversion_score, log_odds
-from replications.cascadebert.findings import (
-    CASCADE,
-    CURVE,
-    PRINTED_THRESHOLDS,
-    TARGETS,
-    TRUNCATED,
-    Array,
-    Findings,
-    Point,
-    label,
-    layers,
-)
+from replications.cascadebert.evidence import evidence_of
+from replications.cascadebert.findings import PRINTED_THRESHOLDS, Array, Findings
 from replications.cascadebert.method import closed_form
+from replications.cascadebert.names import CASCADE, TARGETS, TRUNCATED, label, layers
 from replications.cascadebert.settings import FIRST_SEED_ALONE, TASKS
 from replications.cascadebert.shapes import shape_steps as shape_steps
 from replications.cascadebert.timing import BOTH, SMALL, cost_shares
@@ -83,6 +74,7 @@ def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
 
     def measure() -> list[Measurement]:
         row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
+        trial.run.keep(evidence_of(findings))
         experiments = (main_table, thresholds, tradeoff, inversion, exited, regularisation, difficulty, costs)
         return [m for experiment in experiments for m in experiment(findings, row)]
 
@@ -206,7 +198,7 @@ def thresholds(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def tradeoff(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Score against speed-up in layers: thresholds of the cascades and of DeeBERT, PABEE's patience, first layers."""
-    for point in _curve(f):
+    for point in f.curve:
         at = {"setting": point.setting, "at": point.at}
         yield row("figure-tradeoff", point.system.name, "score", f.points(point.predictions), "points", **at)
         yield row("figure-tradeoff", point.system.name, "layer_speedup", f.layer_speedup(point), "ratio", **at)
@@ -216,14 +208,6 @@ def tradeoff(f: Findings, row: Rows) -> Iterator[Measurement]:
         yield row("figure-tradeoff", TRUNCATED, "layer_speedup", f.trial.num_layers / depth, "ratio", **at)
     yield row("figure-tradeoff", "baseline", "score", f.points(f.full), "points")
     yield row("figure-tradeoff", "baseline", "layer_speedup", 1.0, "ratio", note="by definition")
-
-
-def _curve(f: Findings) -> Iterator[Point]:
-    for system in (f.cascade, f.without_dar, f.deebert):
-        points = [f.nearest(system, speedup, label(speedup)) for speedup in CURVE]
-        yield from {p.at: p for p in points if p is not None}.values()
-    for at, rule in f.pabee.rules(f.pabee.tune).items():
-        yield Point(f.pabee, f"t={at:g}", at, rule)
 
 
 def inversion(f: Findings, row: Rows) -> Iterator[Measurement]:

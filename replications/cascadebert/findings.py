@@ -25,20 +25,20 @@ from common.timing.flops import classifier_flops
 from common.timing.paired import PairedThroughput
 from replications.cascadebert.difficulty import log_odds
 from replications.cascadebert.method import confidence, executed_layers, settles_above
+from replications.cascadebert.names import (
+    CASCADE,
+    COMPLETE,
+    COMPLETE_DAR,
+    DEEBERT,
+    PABEE,
+    TARGETS,
+    TRUNCATED,
+    WITHOUT_DAR,
+    label,
+)
 from replications.cascadebert.rivals import Agreeing
 from replications.cascadebert.timing import cost_arms
 from replications.cascadebert.trial import Answers, Trial
-
-CASCADE = "CascadeBERT"
-WITHOUT_DAR = "CascadeBERT, no DAR"
-DEEBERT = "DeeBERT"
-PABEE = "PABEE"
-TRUNCATED = "BERT-kL"
-COMPLETE = "BERT-Complete"
-COMPLETE_DAR = "BERT-Complete, DAR"
-
-TARGETS = (2.0, 3.0, 4.0)
-"""The groups of the main table, speed-ups in layers."""
 
 CURVE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Speed-ups at which curves are drawn."""
@@ -116,16 +116,6 @@ def between(values: Tensor, count: int = 200) -> list[float]:
         return []
     chosen = np.linspace(0, len(middles) - 1, count).round().astype(int)
     return [float(middles[i]) for i in np.unique(chosen)]
-
-
-def layers(depth: int) -> str:
-    """A depth as a setting."""
-    return f"{depth} layer{'s' * (depth > 1)}"
-
-
-def label(speedup: float) -> str:
-    """A speed-up as a setting."""
-    return f"{speedup:g}x"
 
 
 @dataclass
@@ -286,6 +276,16 @@ class Findings:
         named = [(system, speedup) for speedup in TARGETS for system in (self.deebert, self.pabee, self.cascade)]
         points = [self.nearest(s, speedup, f"{label(speedup)} (dev-tuned)", split="dev") for s, speedup in named]
         return [p for p in points if p is not None]
+
+    @cached_property
+    def curve(self) -> list[Point]:
+        """Of the trade-off: thresholds of the cascades and of DeeBERT, every patience of PABEE."""
+        points: list[Point] = []
+        for system in (self.cascade, self.without_dar, self.deebert):
+            reached = [self.nearest(system, speedup, label(speedup)) for speedup in CURVE]
+            points += {p.at: p for p in reached if p is not None}.values()
+        rules = self.pabee.rules(self.pabee.tune)
+        return [*points, *(Point(self.pabee, f"t={at:g}", at, rule) for at, rule in rules.items())]
 
     def threshold(self, tau: float) -> Point:
         """The paper's cascade at a printed threshold."""

@@ -19,19 +19,9 @@ from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.loop import fit
 from replications.cascadebert import experiments
-from replications.cascadebert.findings import (
-    CASCADE,
-    COMPLETE,
-    COMPLETE_DAR,
-    DEEBERT,
-    PABEE,
-    PRINTED_THRESHOLDS,
-    TRUNCATED,
-    WITHOUT_DAR,
-    Findings,
-    between,
-)
+from replications.cascadebert.findings import PRINTED_THRESHOLDS, Findings, between
 from replications.cascadebert.method import calibrated_loss
+from replications.cascadebert.names import CASCADE, COMPLETE, COMPLETE_DAR, DEEBERT, PABEE, TRUNCATED, WITHOUT_DAR
 from replications.cascadebert.settings import SETTINGS
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
 from replications.cascadebert.trial import Trial, complete_encoders

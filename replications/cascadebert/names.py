@@ -1,0 +1,38 @@
+"""What systems and settings are called, wherever a number of theirs is kept."""
+
+from __future__ import annotations
+
+CASCADE = "CascadeBERT"
+WITHOUT_DAR = "CascadeBERT, no DAR"
+DEEBERT = "DeeBERT"
+PABEE = "PABEE"
+TRUNCATED = "BERT-kL"
+COMPLETE = "BERT-Complete"
+COMPLETE_DAR = "BERT-Complete, DAR"
+
+TARGETS = (2.0, 3.0, 4.0)
+"""The groups of the main table, speed-ups in layers."""
+
+EMITTED = "emitted"
+"""Setting at which DeeBERT's exits are looked at layer by layer: as near to the fastest group as it comes."""
+
+COMPARED = "compared/depths"
+"""Depths at which shallow models are compared; the first is the smallest complete model's."""
+
+TIMED = "timed/rows"
+"""Places in dev of the texts that were timed, in the order of every system's seconds."""
+
+
+def layers(depth: int) -> str:
+    """A depth as a setting."""
+    return f"{depth} layer{'s' * (depth > 1)}"
+
+
+def label(speedup: float) -> str:
+    """A speed-up as a setting."""
+    return f"{speedup:g}x"
+
+
+def rank_name(family: str, depth: int) -> str:
+    """Name of the ranks of a shallow model's confidences on dev: 0 for the lowest, equal ones alike."""
+    return f"{family}@{layers(depth)}/confidence rank"
