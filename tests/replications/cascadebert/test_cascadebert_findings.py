@@ -144,7 +144,7 @@ def test_the_baseline_is_the_big_model_alone(toy: Findings) -> None:
 def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
     """Equal recipes make one artifact: nothing of the cascade's may enter the plain classifier's."""
     recipe = toy.trial.tuner.recipe(toy.trial.task, toy.trial.classifier_plan, 4)
-    assert recipe["kind"] == "classifier-mean"
+    assert recipe["kind"] == "classifier"
     assert not {"labels", "margin", "weight"} & set(recipe)
 
 
