@@ -14,6 +14,7 @@ one number.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Literal
 
 from common.errors import UserError
@@ -27,7 +28,7 @@ from common.timing.quiet import QUIET
 Answer = Literal["yes", "no", "unclear"]
 
 CONTROL_MAY_BE_OFF = 0.03
-"""How far the A/A control may lie from 1."""
+"""How far the A/A controls may lie from 1 on average."""
 
 CONTROL = "A/A control"
 
@@ -198,16 +199,17 @@ def noise_of(record: RunRecord) -> str | None:
         return "how busy the machine was is not on record"
     if others > QUIET:
         return f"others kept {others:.1f} cores busy while it was timed (at most {QUIET} allowed)"
-    off = [
-        _off(m.value, m.unit) for m in record.measurements if m.system == CONTROL and m.unit in ("ratio", "fraction")
-    ]
-    if off and max(off) > CONTROL_MAY_BE_OFF:
-        return f"the A/A control is off by {max(off):.1%}"
-    return None
+    off = max(_controls_off(record), default=0.0)
+    return f"the A/A control is off by {off:.1%}" if off > CONTROL_MAY_BE_OFF else None
 
 
-def _off(value: float, unit: str) -> float:
-    return abs(value - 1) if unit == "ratio" else abs(value)
+def _controls_off(record: RunRecord) -> list[float]:
+    """How far the controls of each timed quantity lie from 1 on average; the largest of many single ones is chance."""
+    apart: dict[tuple[str, str], list[float]] = {}
+    for m in record.measurements:
+        if m.system == CONTROL and m.unit in ("ratio", "fraction"):
+            apart.setdefault((m.experiment, m.metric), []).append(m.value - (m.unit == "ratio"))
+    return [abs(fmean(values)) for values in apart.values()]
 
 
 def _shown(claim: Claim, decision: Decision) -> dict[str, object]:

@@ -203,10 +203,14 @@ def _time_printed(bench: Bench, size: int) -> PairedTimings:
     batches = [random_batch(size, bench.shape.vocabulary, seed) for seed in range(count)]
     leave = leaving(bench.model)
     arms: dict[str, Callable[[int], object]] = {BASELINE: on_item(bench.plain, batches)}
+    imposed: dict[str, Tensor] = {}
     for setting, printed in PRINTED.items():
-        plans = imposed_layers(printed, bench.shape).split(size)
+        plan = imposed_layers(printed, bench.shape)
+        plans = plan.split(size)
         arms[setting] = lambda i, plans=plans: leave(batches[i], plans[i])  # type: ignore[misc]
-    return timed_against_baseline(arms, count)
+        if size == 1:
+            imposed[setting] = plan
+    return timed_against_baseline(arms, count, imposed=imposed)
 
 
 def runtime(run: Run) -> list[Measurement]:

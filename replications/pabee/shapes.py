@@ -168,11 +168,14 @@ def _time_printed(bench: Bench, size: int, count: int) -> PairedTimings:
     batches = [random_batch(size, bench.shape.vocabulary, seed) for seed in range(count)]
     leave = leaving(bench.model)
     arms: dict[str, Callable[[int], object]] = {BASELINE: on_item(bench.plain, batches)}
+    imposed: dict[str, Tensor] = {}
     for patience in PRINTED:
         plan = imposed_layers(patience, count if size == 1 else size, bench.shape.layers)
         plans = [plan[i : i + 1] if size == 1 else plan for i in range(count)]
         arms[f"t={patience}"] = lambda i, plans=plans: leave(batches[i], plans[i])  # type: ignore[misc]
-    return timed_against_baseline(arms, count)
+        if size == 1:
+            imposed[f"t={patience}"] = plan
+    return timed_against_baseline(arms, count, imposed=imposed)
 
 
 def runtime(run: Run) -> list[Measurement]:

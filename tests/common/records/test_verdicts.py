@@ -253,6 +253,16 @@ def test_a_control_that_is_off_decides_nothing(measure: Measure, value: float, u
     assert ("control is off" in result.note) is (verdict == "inconclusive")
 
 
+def test_one_of_many_controls_may_be_off_by_chance(measure: Measure) -> None:
+    values = [0.04, -0.03, -0.02, 0.01]
+    controls = [measure("time_saving", v, system="A/A control", unit="fraction", seed=i) for i, v in enumerate(values)]
+    quiet = {"timing": {"others_load_max": 0.0}}
+    decision = Decision(cells(effect(0.5)), timed=True)
+    assert judged(claim(), decision, RunRecord("r", tuple(controls), environment=quiet)).verdict == "reproduced"
+    slow = tuple(c.model_copy(update={"value": c.value + 0.05}) for c in controls)
+    assert judged(claim(), decision, RunRecord("r", slow, environment=quiet)).verdict == "inconclusive"
+
+
 def test_reasons_reach_the_reader() -> None:
     decision = Decision(cells(effect(0.5)), note="at half the depth", left_out=("rte: the baseline did not learn it",))
     assert judged(claim(), decision).note == "at half the depth; left out: rte: the baseline did not learn it"
