@@ -13,11 +13,9 @@ from scipy.stats import norm
 from common.records.statistics import (
     Interval,
     bootstrap_mean,
-    bootstrap_over_seeds_and_examples,
     bootstrap_replicates,
     bootstrap_statistic,
     percentile_interval,
-    spearman,
 )
 
 
@@ -98,41 +96,6 @@ def test_replicates_of_independent_quantities_combine() -> None:
     assert (best.low, best.high) == (alone.low, alone.high)
 
 
-def test_one_seed_reduces_to_the_bootstrap_over_examples() -> None:
-    hits = np.random.default_rng(5).random(800) < 0.9
-    one = bootstrap_over_seeds_and_examples([[hits]], np.mean)
-    plain = bootstrap_mean(hits)
-    assert one.value == plain.value
-    assert (one.low, one.high) == (pytest.approx(plain.low, abs=0.004), pytest.approx(plain.high, abs=0.004))
-
-
-def test_variance_over_seeds_and_examples_adds_up() -> None:
-    rng = np.random.default_rng(6)
-    seeds, examples, sd_seed, sd_example, sd_noise = 40, 500, 0.5, 6.0, 0.3
-    shared = rng.normal(0, sd_example, examples)
-    data = [[shared + rng.normal(0, sd_seed) + rng.normal(0, sd_noise, examples)] for _ in range(seeds)]
-    interval = bootstrap_over_seeds_and_examples(data, np.mean)
-    # Shared examples do not average out over seeds: their variance is divided by their own number alone.
-    expected = math.sqrt(sd_example**2 / examples + sd_seed**2 / seeds)
-    assert interval.high - interval.low == pytest.approx(2 * norm.ppf(0.975) * expected, rel=0.15)
-
-
-def test_seeds_and_examples_cover_the_truth() -> None:
-    rng = np.random.default_rng(7)
-    covered = 0
-    for trial in range(200):
-        shared = rng.normal(0, 1, 60)
-        data = [[shared + rng.normal(0, 0.1)] for _ in range(10)]
-        interval = bootstrap_over_seeds_and_examples(data, np.mean, resamples=400, seed=trial)
-        covered += interval.low <= 0 <= interval.high
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_equal_seeds_of_constant_hits_have_no_width() -> None:
-    interval = bootstrap_over_seeds_and_examples([[np.ones(10)], [np.ones(10)]], np.mean, resamples=100)
-    assert interval == Interval(1.0, 1.0, 1.0, 10)
-
-
 @pytest.mark.parametrize("arrays", [[], [[1.0]], [[1.0, 2.0], [1.0, 2.0, 3.0]], [[[1.0, 2.0]]]])
 def test_observations_that_cannot_be_resampled_are_refused(arrays: list[Any]) -> None:
     with pytest.raises(ValueError):
@@ -143,15 +106,3 @@ def test_observations_that_cannot_be_resampled_are_refused(arrays: list[Any]) ->
 def test_an_interval_is_finite_and_in_order(numbers: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError):
         Interval(*numbers, n=3)
-
-
-def test_spearman_is_pearson_on_ranks() -> None:
-    x, y = [3.0, 1.0, 4.0, 1.5, 9.0], [2.0, 7.0, 1.0, 8.0, 0.5]
-    ranks = [np.argsort(np.argsort(v)) for v in (x, y)]
-    assert spearman(x, y) == pytest.approx(np.corrcoef(*ranks)[0, 1])
-
-
-def test_spearman_of_a_rising_curve_is_one_and_of_a_flat_one_undefined() -> None:
-    assert spearman([0, 1, 2, 3], [5.0, 6.0, 6.5, 100.0]) == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="never varies"):
-        spearman([0, 1, 2], [4.0, 4.0, 4.0])
