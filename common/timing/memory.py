@@ -1,7 +1,7 @@
-"""Memory of a model: the bytes of its parameters, and the peak that a process reaches when it runs.
+"""The peak of memory that a process reaches when it runs a model.
 
-The first is a property of the model, the second of model, input, library and allocator together. A peak can only be
-trusted in a process that did nothing else before, so the callable runs in a fresh one.
+It is a property of model, input, library and allocator together, and can only be trusted in a process that did nothing
+else before, so the callable runs in a fresh one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +30,6 @@ class PeakMemory:
     def increase(self) -> int:
         """What the callable added at its peak."""
         return self.peak - self.before
-
-
-def parameter_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters; shared ones count once. Buffers and activations are not included."""
-    return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
 def peak_memory(function: Callable[..., object], *arguments: object) -> PeakMemory:

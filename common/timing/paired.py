@@ -118,10 +118,6 @@ class PairedTimings(_Comparison):
         """Time of a pass over all samples, relative to the baseline's: below 1 is faster. n counts samples."""
         return self._compare(_ratio_of_totals, arm)
 
-    def median_ratio(self, arm: str) -> Interval:
-        """Median over samples of the arm's time relative to the baseline's on the same sample."""
-        return self._compare(_median_of_ratios, arm)
-
     def _compare(self, statistic: Callable[..., NDArray[np.float64]], arm: str) -> Interval:
         pair = self.sample_seconds(arm), self.sample_seconds(self.baseline)
         return bootstrap_statistic(statistic, *pair, strata=self.imposed.get(arm))
@@ -265,7 +261,3 @@ def _over_rounds(values: NDArray[np.float64]) -> Interval:
 
 def _ratio_of_totals(times: ArrayLike, baseline: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
     return np.asarray(np.sum(times, axis=axis) / np.sum(baseline, axis=axis))
-
-
-def _median_of_ratios(times: ArrayLike, baseline: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    return np.asarray(np.median(np.divide(times, baseline), axis=axis))

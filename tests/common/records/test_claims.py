@@ -12,7 +12,6 @@ from common.records.claims import (
     constant_answer,
     gain,
     has_learned,
-    layers_saved,
     learned,
     speedup,
     system,
@@ -49,7 +48,6 @@ def test_seeds_are_grouped_by_task() -> None:
 def test_effects_are_what_they_say() -> None:
     seeds = [evidence(0.9, seed=s) for s in range(3)]
     assert gain(seeds, system("fast"), system("baseline")).value == pytest.approx(-10)
-    assert layers_saved(seeds, "fast").value == pytest.approx(0.5)
     assert time_saved(seeds, "fast").value == pytest.approx(0.5)
     assert speedup(seeds, "fast").value == pytest.approx(2)
     assert gain(seeds, system("fast"), system("baseline")).seeds == 3

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.tasks.description import USUAL_TOKENS, describe_task_use, summarise
+from common.tasks.description import USUAL_TOKENS, summarise
 from common.tasks.task import Example, Task
 from common.training.loop import TrainingPlan
 
@@ -19,7 +19,7 @@ def task(train: Sequence[int], dev: Sequence[int], labels: Sequence[str] = ("bad
 
 def test_rows_classes_and_uses_are_told() -> None:
     read = task([0] * 1500 + [1] * 1500, [0, 1] * 600)
-    lines = describe_task_use(read, read.hold_back(128), "task.yaml")
+    lines = summarise(read, read.hold_back(128), "task.yaml").lines()
     assert lines == [
         "mine: 3,000 train and 1,200 dev rows read; 2 classes: bad 1,500, good 1,500",
         "  used: 2,872 to train on, 128 of train held back for choosing thresholds, 1,200 of dev to score by (all); "
@@ -30,7 +30,7 @@ def test_rows_classes_and_uses_are_told() -> None:
 def test_what_was_cut_is_told_with_what_cut_it() -> None:
     read = task([0, 1] * 1500, [0, 1] * 600)
     for train, dev in ((100, None), (None, 100)):
-        lines = describe_task_use(read, read.hold_back(128).at_most(train, dev), "SCALE=mini")
+        lines = summarise(read, read.hold_back(128).at_most(train, dev), "SCALE=mini").lines()
         assert "(cut by SCALE=mini)" in lines[1]
     assert "100 of dev to score by" in lines[1]
 
@@ -38,7 +38,7 @@ def test_what_was_cut_is_told_with_what_cut_it() -> None:
 def test_many_classes_are_named_by_their_ends_and_warned_of() -> None:
     labels = [f"c{i}" for i in range(120)]
     read = task([*range(120), 5], [0, 1] * 20, labels)
-    lines = describe_task_use(read, read, "")
+    lines = summarise(read, read, "").lines()
     assert "120 classes, from c5 (2 rows) to c119 (1)" in lines[0]
     assert any("warning: 120 classes" in line for line in lines)
     assert not summarise(task([*range(9)], [0, 1] * 20, labels[:9]), read, "").warnings
@@ -78,7 +78,7 @@ def test_pairs_are_compared_as_pairs() -> None:
 def test_texts_that_are_cut_are_told(words: int, share: str | None) -> None:
     train = tuple(Example(" ".join(["w"] * (words if i % 2 else 5)), None, float(i % 2)) for i in range(40))
     read = Task("mine", ("x", "y"), "accuracy", "files", train, task([0], [0, 1] * 20).dev)
-    told = [line for line in describe_task_use(read, read, "") if "usually cut to 128 tokens" in line]
+    told = [line for line in summarise(read, read, "").lines() if "usually cut to 128 tokens" in line]
     assert len(told) == (share is not None)
     assert all(f"{share} are longer" in line for line in told)
 
@@ -90,6 +90,6 @@ def test_the_usual_length_is_that_of_the_plans() -> None:
 def test_a_regression_has_a_range() -> None:
     train = tuple(Example(f"a {i}", "b", i / 10) for i in range(40))
     dev = tuple(Example("c", f"d {i}", 0.5) for i in range(40))
-    lines = describe_task_use(read := Task("mine", (), "spearman", "files", train, dev), read, "")
+    lines = summarise(read := Task("mine", (), "spearman", "files", train, dev), read, "").lines()
     assert lines[0].endswith("a regression on 0 to 3.9")
     assert any("dev holds one target alone" in line for line in lines)

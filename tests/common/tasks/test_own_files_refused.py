@@ -3,11 +3,12 @@
 # ruff: noqa: E501  (a case a line)
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
-import pandas as pd
 import pytest
 
 from common.errors import UserError
@@ -206,11 +207,13 @@ HARD = ['say "hi"', "a\ttab", "two\nlines", '"quoted"', "", "plain", '""', 'end"
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 @pytest.mark.parametrize("name", ["train.csv", "train.tsv"])
-def test_what_pandas_writes_is_read_as_it_was(tmp_path: Path, name: str, quoting: int) -> None:
-    table = pd.DataFrame({"text": HARD, "label": [f"c{i % 2}" for i in range(len(HARD))]})
-    (tmp_path / "mine").mkdir()
-    separator = "\t" if name.endswith("tsv") else ","
-    table.to_csv(tmp_path / "mine" / name, sep=separator, index=False, quoting=quoting)
+def test_what_pandas_writes_is_read_as_it_was(tmp_path: Path, name: str, quoting: Literal[0, 1]) -> None:
+    written = io.StringIO()
+    writer = csv.writer(  # the one that pandas writes with
+        written, delimiter="\t" if name.endswith("tsv") else ",", quoting=quoting, lineterminator="\n"
+    )
+    writer.writerows([("text", "label"), *((text, f"c{i % 2}") for i, text in enumerate(HARD))])
+    make(tmp_path, {name: written.getvalue()})
     task = load(tmp_path, {"dev.csv": "text,label\na,c0\nb,c1\n"})
     assert [e.text_a for e in task.train] == HARD
 

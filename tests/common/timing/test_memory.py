@@ -3,18 +3,10 @@ from __future__ import annotations
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
-import torch
 
-from common.timing.memory import PeakMemory, parameter_bytes, peak_memory
+from common.timing.memory import PeakMemory, peak_memory
 
 MIB = 2**20
-
-
-def test_parameter_bytes_count_shared_parameters_once_and_no_buffers() -> None:
-    linear = torch.nn.Linear(10, 10)
-    shared = torch.nn.Sequential(linear, linear, torch.nn.BatchNorm1d(10, affine=False))
-    assert parameter_bytes(shared) == 4 * 110
-    assert parameter_bytes(torch.nn.Linear(10, 10, dtype=torch.float16)) == 2 * 110
 
 
 def test_peak_of_a_known_allocation_in_a_fresh_process() -> None:
