@@ -1,6 +1,6 @@
 """Scores of answers with intervals over examples, and differences of two systems on the same examples.
 
-Points are 0..100 of the task's own metric, in the vectorised forms of `common.tasks.vectorised`.
+Points are 0..100 of the task's own metric, in the vectorised forms of `common.tasks.metrics`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.records.statistics import Interval, bootstrap_statistic
-from common.tasks.vectorised import points_along as points_along
+from common.tasks.metrics import points_along as points_along
 
 RESAMPLES = 2000
 

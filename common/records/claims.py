@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence
-from common.tasks.vectorised import points_along
+from common.tasks.metrics import points_along
 
 if TYPE_CHECKING:
     from common.records.runs import RunRecord

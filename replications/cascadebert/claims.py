@@ -17,7 +17,7 @@ from common.records.effects import Effect, effect_of, mean_effect
 from common.records.ordering import share_in_order
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
-from common.tasks.vectorised import AxisScore, points_along
+from common.tasks.metrics import AxisScore, points_along
 from replications.cascadebert.names import (
     CASCADE,
     COMPARED,

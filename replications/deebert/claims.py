@@ -30,7 +30,7 @@ from common.records.claims import (
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
-from common.tasks.vectorised import points_along
+from common.tasks.metrics import points_along
 from replications.deebert.names import (
     DEEBERT,
     EQUAL_SAVING,

@@ -29,7 +29,7 @@ from common.records.effects import Effect, effect_of
 from common.records.ordering import dense_ranks, share_in_order
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
-from common.tasks.vectorised import points_along
+from common.tasks.metrics import points_along
 from replications.fastbert.names import (
     COUNT,
     FASTBERT,

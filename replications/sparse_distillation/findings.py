@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.records.statistics import Interval, bootstrap_statistic
+from common.tasks.metrics import points_along
 from common.tasks.task import Example
-from common.tasks.vectorised import points_along
 from replications.sparse_distillation.bags import BagSplit
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, TEACHER

@@ -19,7 +19,7 @@ from common.records.claims import (
 )
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
-from common.tasks.vectorised import points_along
+from common.tasks.metrics import points_along
 
 N = 400
 

@@ -17,7 +17,7 @@ from common.early_exit.runtime import simulate
 from common.records.measurements import Measurement
 from common.records.predictions import answers_name
 from common.replication import Run
-from common.tasks.vectorised import points_along
+from common.tasks.metrics import points_along
 from replications.pabee import claims, experiments
 from replications.pabee.findings import Findings, Overthinking
 from replications.pabee.names import (
