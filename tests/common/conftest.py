@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_paper import CLAIMS, EXPERIMENTS, FakePaper, install
+from kit.fake_paper import CLAIMS, EXPERIMENTS, FakePaper, install
 
 from common.paper import Paper
 from common.records.measurements import Measurement

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_paper import FakePaper
+from kit.fake_paper import FakePaper
 
 from common import cli
 from common.encoders import sources

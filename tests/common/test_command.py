@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_paper import FakePaper
 from filelock import FileLock
+from kit.fake_paper import FakePaper
 
 from common import cli, preflight, replication
 from common.artifacts import default_root

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_paper import FakePaper
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.fake_paper import FakePaper
 
 from common import cli
 from common.records.measurements import Measurement, read_measurements

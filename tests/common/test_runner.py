@@ -14,7 +14,7 @@ import weakref
 from pathlib import Path
 
 import pytest
-from fake_paper import FakePaper
+from kit.fake_paper import FakePaper
 
 from common import cli, command, environment, runner
 from common.artifacts import ArtifactStore

@@ -1,40 +1,40 @@
 """What the figures of all papers have in common: a method looks the same wherever it is drawn."""
 
 from collections import defaultdict
-from pathlib import Path
 
-import pytest
+from kit.papers import PAPERS, each_paper, paper_of
 
-from common.paper import Paper, load_paper
+from common.paper import Paper
 from common.records.runs import find_runs
+from common.replication import RESULTS, Replication
 from common.reporting.figures import figure_content
 from common.reporting.looks import Look, declared_look
 from common.reporting.series import Series
 
-ROOT = Path(__file__).parents[2]
-PAPERS = [load_paper(path) for path in sorted(ROOT.glob("replications/*/paper.yaml"))]
+FACTS = [paper_of(replication) for replication in PAPERS]
 
 
 def drawn(paper: Paper) -> dict[tuple[str, str], list[Series]]:
     """The lines of each figure of each recorded run."""
     return {
         (run.name, figure.id): list(figure_content(paper, figure, run).series)
-        for run in find_runs(ROOT / "results", paper.slug)
+        for run in find_runs(RESULTS, paper.slug)
         for figure in paper.figures
     }
 
 
 def test_a_method_has_one_look_in_the_whole_project() -> None:
     declared: dict[str, set[str]] = defaultdict(set)
-    for paper in PAPERS:
+    for paper in FACTS:
         for system, look in paper.systems.items():
             declared[system].add(look)
     assert {system: found for system, found in declared.items() if len(found) > 1} == {}
-    assert {"DeeBERT", "PABEE"} <= {system for p in PAPERS if p.slug == "cascadebert" for system in p.systems}
+    assert {"DeeBERT", "PABEE"} <= {system for p in FACTS if p.slug == "cascadebert" for system in p.systems}
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.slug)
-def test_every_drawn_system_has_a_look_of_its_own(paper: Paper) -> None:
+@each_paper
+def test_every_drawn_system_has_a_look_of_its_own(replication: Replication) -> None:
+    paper = paper_of(replication)
     for figure, series in drawn(paper).items():
         measured: dict[str, Look] = {}
         published: dict[str, Look] = {}

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_run import small_run
+from kit.papers import PAPERS, each_paper, settings_of
+from kit.toy_run import small_run
 
 from common.errors import UserError
-from common.replication import Replication, find_replications
+from common.replication import Replication
 from common.runner import Request, describe_plan
 from common.scales import SCALES, find_scale
 from common.tasks.catalogue import SMOKE_TASKS, SOURCES, find_facts, known_tasks
@@ -16,16 +17,11 @@ from common.tasks.metrics import score
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, encode_task
 from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
-from replications.cascadebert.settings import SETTINGS as CASCADEBERT
-from replications.deebert.trial import SETTINGS as DEEBERT
-from replications.fastbert.settings import SETTINGS as FASTBERT
-from replications.pabee.trial import SETTINGS as PABEE
-from replications.sparse_distillation.settings import SETTINGS as SPARSE
 
 FULL = Request(find_scale("full"), "builtin", None, 1, ())
 
 
-@pytest.mark.parametrize("replication", find_replications(), ids=lambda replication: replication.slug)
+@each_paper
 def test_every_paper_has_a_plan_at_the_full_scale_with_nothing_but_the_trained_run(replication: Replication) -> None:
     if replication.slug == "sparse_distillation":
         # All generated examples are labelled there, and none is left to distil on.
@@ -70,11 +66,6 @@ def test_at_the_smoke_scale_the_baseline_learns(tmp_path: Path, name: str) -> No
     assert learned < 1, "thresholds matter only where some answers are wrong"
 
 
-def test_at_the_smoke_scale_every_paper_has_the_same_baseline() -> None:
-    plans = [
-        *((DEEBERT["smoke"].encoder, DEEBERT["smoke"].stage1), (PABEE["smoke"].encoder, PABEE["smoke"].plan)),
-        *((FASTBERT["smoke"].encoder, FASTBERT["smoke"].plan), (SPARSE["smoke"].teacher, SPARSE["smoke"].teacher_plan)),
-        (CASCADEBERT["smoke"].encoder, CASCADEBERT["smoke"].plan),
-    ]
-    assert plans == [(SMOKE_ENCODER, SMOKE_PLAN)] * 5
-    assert PABEE["smoke"].pooling == CASCADEBERT["smoke"].pooling
+def test_at_the_smoke_scale_all_papers_read_a_layer_alike() -> None:
+    smoke = [settings_of(replication)["smoke"] for replication in PAPERS]
+    assert len({settings.pooling for settings in smoke if hasattr(settings, "pooling")}) <= 1

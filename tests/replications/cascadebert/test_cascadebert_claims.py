@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_evidence import record_of, values, wrong_on
-from toy_run import run_steps, small_run, toy_task
+from kit.toy_evidence import Judge, constant, decided, record_of, values, wrong_on
+from kit.toy_run import run_steps, small_run, toy_task
 
-from common.paper import load_paper
-from common.records.claims import Decision
-from common.records.facts import Premise
 from common.records.ordering import dense_ranks
 from common.records.predictions import Evidence, answers_name, exits_name
-from common.records.runs import RunRecord
-from common.records.verdicts import decide_claims
 from replications.cascadebert import claims
 from replications.cascadebert.difficulty import log_odds
 from replications.cascadebert.experiments import trained_steps
@@ -35,7 +30,7 @@ from replications.cascadebert.names import (
     rank_name,
 )
 
-PAPER = load_paper(Path(__file__).parents[3] / "replications" / "cascadebert" / "paper.yaml")
+verdict = Judge("cascadebert")
 N, LAYERS, DEPTH = 2000, 6, 1
 SYSTEMS = (CASCADE, TRUNCATED, DEEBERT, PABEE)
 
@@ -87,26 +82,6 @@ def seeds(task: str = "sst-2", **how: Any) -> list[Evidence]:
     return [evidence(task, seed, **how) for seed in range(3)]
 
 
-def constant(one: Evidence, name: str, setting: str) -> Evidence:
-    """The same evidence with a system that answers a constant."""
-    return replace(one, arrays={**one.arrays, answers_name(name, setting): np.zeros(N, dtype=int)})
-
-
-def verdict(name: str, record: RunRecord, *, met: bool = True) -> str:
-    """The verdict on a claim; with its premise taken away so that strong words are possible."""
-    paper = PAPER
-    if met:
-        relaxed = tuple(c.model_copy(update={"premise": Premise()}) for c in paper.claims)
-        paper = paper.model_copy(update={"claims": relaxed})
-    found = decide_claims(paper, record, {name: claims.DECIDERS[name]})
-    return next(r.verdict for r in found if r.id == name)
-
-
-def decided(found: Any) -> Decision:
-    assert isinstance(found, Decision)
-    return found
-
-
 def behind(**lost: float) -> dict[str, float]:
     names = {"mine": CASCADE, "truncated": TRUNCATED, "deebert": DEEBERT, "pabee": PABEE}
     return {names[key]: value for key, value in lost.items()}
@@ -152,7 +127,7 @@ def test_shallow_layers_are_judged_where_deebert_left(exit_wrong: float, complet
 def test_small_models_that_are_not_the_papers_meet_no_premise() -> None:
     record = record_of(*seeds(lost=RIVALS_BEHIND))
     assert verdict("cascadebert-best-avg-2x", record, met=False) == "seen here"
-    assert all(c.premise.encoders == ("bert_uncased_L-2_H-768_A-12",) for c in PAPER.claims)
+    assert all(c.premise.encoders == ("bert_uncased_L-2_H-768_A-12",) for c in verdict.paper.claims)
 
 
 # -- What is measured -------------------------------------------------------------------------------------------------

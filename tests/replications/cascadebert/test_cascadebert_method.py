@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kit.toy_splits import split_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,14 +47,6 @@ def cascade() -> Cascade:
     return Cascade([classifier(1), classifier(4, seed=1)]).eval()
 
 
-def split_of(count: int, *, segments: bool = True) -> EncodedSplit:
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(3, 12, (count,), generator=generator).tolist()
-    ids = tuple(tuple(torch.randint(5, 1000, (n,), generator=generator).tolist()) for n in lengths)
-    types = tuple(tuple(int(i > n // 2) for i in range(n)) for n in lengths) if segments else None
-    return EncodedSplit(ids, types, torch.randint(2, (count,), generator=generator), 0)
-
-
 def median_threshold(cascade: Cascade, split: EncodedSplit) -> float:
     """One that passes on about half; between two confidences, so that rounding decides nothing."""
     logits = collect_logits(cascade, split.by_length(16), len(split), CPU)[:, 0]
@@ -83,7 +76,7 @@ class Counting:
 
 
 def test_each_model_answers_as_it_does_alone(cascade: Cascade) -> None:
-    batch = split_of(12).batch(range(12))
+    batch = split_of(12, segments=True).batch(range(12))
     with torch.inference_mode():
         every = all_exits(cascade, batch)
         for index, model in enumerate(cascade.models):
@@ -91,14 +84,14 @@ def test_each_model_answers_as_it_does_alone(cascade: Cascade) -> None:
 
 
 def test_a_tokenizer_without_segments_serves_too(cascade: Cascade) -> None:
-    batch = split_of(6, segments=False).batch(range(6))
+    batch = split_of(6).batch(range(6))
     assert cascade.embed(batch)[0].shape[-1] == 1
     with torch.inference_mode():
         torch.testing.assert_close(all_exits(cascade, batch)[:, 1], cascade.models[1](batch))
 
 
 def test_any_batch_size_settles_as_one_by_one(cascade: Cascade) -> None:
-    split = split_of(40)
+    split = split_of(40, segments=True)
     rule = settles_above(median_threshold(cascade, split))
     simulated = simulate(collect_logits(cascade, split.by_length(16), 40, CPU), rule)
     batched = run_early_exit(cascade, split.batch(range(40)), rule)
@@ -112,7 +105,7 @@ def test_any_batch_size_settles_as_one_by_one(cascade: Cascade) -> None:
 
 def test_the_big_model_reads_only_what_is_passed_on(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
     """The official code runs every model on everyone and picks afterwards."""
-    split, counts = split_of(40), Counting(cascade, monkeypatch)
+    split, counts = split_of(40, segments=True), Counting(cascade, monkeypatch)
     rule = settles_above(median_threshold(cascade, split))
     counts.read = [0, 0]
     run_early_exit(cascade, split.batch(range(40)), rule)
@@ -123,7 +116,7 @@ def test_the_big_model_reads_only_what_is_passed_on(cascade: Cascade, monkeypatc
 
 def test_the_big_model_is_not_run_when_nobody_is_passed_on(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counting(cascade, monkeypatch)
-    outcome = run_early_exit(cascade, split_of(9).batch(range(9)), settles_above(0.0))
+    outcome = run_early_exit(cascade, split_of(9, segments=True).batch(range(9)), settles_above(0.0))
     assert counts.read == [9, 0]
     assert (outcome.exit_layer == 1).all()
 
@@ -171,13 +164,13 @@ def test_each_model_has_its_own_configuration() -> None:
     cascade = Cascade([narrow, wide])
     assert cascade.depths == (2, 4)
     assert len([n for n, _ in narrow.encoder.named_parameters() if n.endswith("attention.self.query.weight")]) == 2
-    batch = split_of(5).batch(range(5))
+    batch = split_of(5, segments=True).batch(range(5))
     assert run_early_exit(cascade, batch, settles_above(1.0)).logits.shape == (5, 2)
 
 
 def test_the_big_model_alone_is_not_the_small_ones_answers(cascade: Cascade) -> None:
     """Official code: every inference mode but `cascade` silently returns the small model's logits."""
-    batch = split_of(20).batch(range(20))
+    batch = split_of(20, segments=True).batch(range(20))
     with torch.inference_mode():
         big, small = cascade.models[1](batch), cascade.models[0](batch)
     passed = run_early_exit(cascade, batch, settles_above(1.0)).logits
@@ -187,7 +180,7 @@ def test_the_big_model_alone_is_not_the_small_ones_answers(cascade: Cascade) -> 
 
 def test_three_models_pass_on_twice() -> None:
     cascade = Cascade([classifier(1), classifier(2, seed=1), classifier(4, seed=2)]).eval()
-    outcome = run_early_exit(cascade, split_of(6).batch(range(6)), settles_above(1.0))
+    outcome = run_early_exit(cascade, split_of(6, segments=True).batch(range(6)), settles_above(1.0))
     assert outcome.exit_layer.tolist() == [3] * 6
     assert executed_layers(outcome.exit_layer, cascade.depths).tolist() == [7] * 6
 
@@ -275,7 +268,7 @@ def test_training_pushes_easy_up_and_hard_down() -> None:
 
 
 def test_the_small_models_loss_is_cross_entropy_and_the_weighted_margin() -> None:
-    model, batch = classifier(1), split_of(8).batch([6, 7, 0, 1])
+    model, batch = classifier(1), split_of(8, segments=True).batch([6, 7, 0, 1])
     hard = torch.tensor([True, False, False, False, False, False, False, True])
     torch.manual_seed(0)
     found = calibrated_loss(hard, 0.5, 0.25)(model, batch)
@@ -287,7 +280,7 @@ def test_the_small_models_loss_is_cross_entropy_and_the_weighted_margin() -> Non
 
 
 def test_regularisation_touches_the_small_model_alone(cascade: Cascade) -> None:
-    batch = split_of(8).batch(range(8))
+    batch = split_of(8, segments=True).batch(range(8))
     small = cascade.models[0]
     assert isinstance(small, EncoderClassifier)
     calibrated_loss(torch.arange(8) < 4, 0.5, 0.5)(small, batch).backward()  # type: ignore[no-untyped-call]
@@ -342,11 +335,11 @@ def test_an_empty_batch_is_refused(cascade: Cascade) -> None:
 
 
 def test_a_batch_of_one_is_served(cascade: Cascade) -> None:
-    outcome = run_early_exit(cascade, split_of(1).batch([0]), settles_above(0.0))
+    outcome = run_early_exit(cascade, split_of(1, segments=True).batch([0]), settles_above(0.0))
     assert (outcome.logits.shape, outcome.exit_layer.tolist()) == ((1, 2), [1])
 
 
 def test_a_regression_has_no_confidence() -> None:
     cascade = Cascade([classifier(1, classes=1), classifier(2, classes=1)]).eval()
     with pytest.raises(UserError, match="needs classes"):
-        run_early_exit(cascade, split_of(3).batch(range(3)), ConfidenceAbove(0.5))
+        run_early_exit(cascade, split_of(3, segments=True).batch(range(3)), ConfidenceAbove(0.5))

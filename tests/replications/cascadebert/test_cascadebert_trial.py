@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_run import small_run, toy_task
+from kit.toy_run import small_run, toy_task
 
 from common.training.batches import BucketedBatches
 from common.training.classifier import classifier_logits

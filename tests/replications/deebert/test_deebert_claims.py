@@ -1,25 +1,21 @@
 """What decides DeeBERT's claims, on invented evidence whose answer is known, and that a run keeps what it reads."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from toy_evidence import all_right, record_of, values, wrong_on
-from toy_run import run_steps, small_run, toy_task
+from kit.toy_evidence import Judge, all_right, record_of, values, wrong_on
+from kit.toy_run import run_steps, small_run, toy_task
 
-from common.paper import load_paper
 from common.records.claims import Check, Decision
-from common.records.facts import Premise
 from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
 from common.records.runs import RunRecord
-from common.records.verdicts import decide_claims
 from replications.deebert import claims
 from replications.deebert.experiments import trained_steps
 from replications.deebert.names import DEEBERT, EQUAL_SAVING, SWEEP, TIMED, at_layer, sweep_arm, truncated_system
 
-PAPER = load_paper(Path(__file__).parents[3] / "replications" / "deebert" / "paper.yaml")
+verdict = Judge("deebert")
 N, LAYERS, TEXTS = 2000, 6, 60
 POINTS = ("threshold-1", "threshold-2")
 
@@ -69,14 +65,6 @@ def changed(one: Evidence, **arrays: Any) -> Evidence:
 
 def seeds(task: str = "sst-2", count: int = 3, **how: Any) -> list[Evidence]:
     return [evidence(task, seed, **how) for seed in range(count)]
-
-
-def verdict(claim: str, record: RunRecord) -> str:
-    """As if the premise were met and the machine quiet."""
-    (one,) = (c.model_copy(update={"premise": Premise()}) for c in PAPER.claims if c.id == claim)
-    quiet = replace(record, environment={"timing": {"others_load_max": 0.0}})
-    (result,) = decide_claims(PAPER.model_copy(update={"claims": (one,)}), quiet, {claim: claims.DECIDERS[claim]})
-    return result.verdict
 
 
 # -- Savings at little loss -------------------------------------------------------------------------------------------
@@ -157,9 +145,7 @@ def test_an_untaught_rival_or_a_slower_deebert_is_no_comparison() -> None:
 
 
 def test_the_premise_is_distilbert_itself() -> None:
-    (one,) = (c for c in PAPER.claims if c.id == "deebert-beats-distilbert-quality")
-    record = record_of(*seeds(truncated_lost=0.03))
-    (result,) = decide_claims(PAPER.model_copy(update={"claims": (one,)}), record, {one.id: claims.beats_static})
+    result = verdict.result("deebert-beats-distilbert-quality", record_of(*seeds(truncated_lost=0.03)))
     assert result.verdict == "seen here"
     assert any("DistilBERT" in reason for reason in result.premise_lacks)
 
@@ -263,7 +249,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[Any]
 def test_a_run_keeps_what_every_decider_reads(kept: tuple[RunRecord, list[Any]]) -> None:
     record, _ = kept
     assert [(e.task, e.seed) for e in record.evidence] == [("sst-2", 0)]
-    assert {c.id for c in PAPER.claims if c.op != "note"} == set(claims.DECIDERS)
     by_id = {claim: decide(record) for claim, decide in claims.DECIDERS.items()}
     learned = record_of(*map(all_right, record.evidence), measurements=record.measurements)
     undecided = {claim for claim, decide in claims.DECIDERS.items() if decide(learned) is None}

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit.toy_run import quiet
+from kit.toy_splits import split_of
 from torch import nn
 
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
 from common.tasks.task import Example, Task
-from common.training.batches import Batch, EncodedSplit
+from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
 from common.training.finetune import new_classifier
 from common.training.frozen import FrozenBatches, frozen_states
@@ -36,13 +38,6 @@ def encoder() -> LayeredEncoder:
 @pytest.fixture
 def model(encoder: LayeredEncoder) -> DeeBERT:
     return DeeBERT(new_classifier(encoder, TASK, seed=1), OffRamps.fresh(encoder, 2, seed=1)).eval()
-
-
-def split_of(count: int, seed: int = 0) -> EncodedSplit:
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(3, 12, (count,), generator=generator).tolist()
-    ids = tuple(tuple(torch.randint(5, 1000, (n,), generator=generator).tolist()) for n in lengths)
-    return EncodedSplit(ids, None, torch.randint(2, (count,), generator=generator), 0)
 
 
 def test_an_off_ramp_is_a_tanh_pooler_dropout_and_a_linear_layer(model: DeeBERT) -> None:
@@ -134,14 +129,10 @@ def test_stage_two_trains_the_off_ramps_alone(model: DeeBERT, tmp_path: Path) ->
     states = frozen_states(classifier, split_of(32), CPU, 8)
     assert not states.states.requires_grad, "no gradient reaches the encoder, nor the norm that clips"
     plan = TrainingPlan(learning_rate=1e-2, epochs=2, batch_size=8, seed=0)
-    fit(model.off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=_quiet)
+    fit(model.off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=quiet)
     assert all(torch.equal(v, before[k]) for k, v in classifier.state_dict().items())
     moved = [not torch.equal(v, ramps_before[k]) for k, v in model.off_ramps.state_dict().items()]
     assert all(moved)
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
 
 
 def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kit.toy_run import small_run, toy_task
 from sklearn.metrics import f1_score
-from toy_run import small_run, toy_task
 
 from common.early_exit.clock import BASELINE, TRUNCATED
 from common.early_exit.runtime import collect_logits

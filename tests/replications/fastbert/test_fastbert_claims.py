@@ -6,15 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_evidence import record_of, values, wrong_on
-from toy_run import run_steps, small_run, toy_task
+from kit.toy_evidence import Judge, constant, decided, record_of, values, wrong_on
+from kit.toy_run import run_steps, small_run, toy_task
 
-from common.paper import load_paper
-from common.records.claims import Decision
-from common.records.facts import Premise
 from common.records.predictions import Evidence, answers_name, exits_name
-from common.records.runs import RunRecord
-from common.records.verdicts import decide_claims
 from replications.fastbert import claims
 from replications.fastbert.experiments import trained_steps
 from replications.fastbert.flops import PrintedCount
@@ -33,7 +28,7 @@ from replications.fastbert.names import (
 )
 from replications.fastbert.shapes import closed_forms
 
-PAPER = load_paper(Path(__file__).parents[3] / "replications" / "fastbert" / "paper.yaml")
+verdict = Judge("fastbert")
 N, LAYERS = 2000, 6
 MINILM = PrintedCount(layers=LAYERS, hidden=384, intermediate=1536)
 
@@ -96,25 +91,6 @@ def leaving(share: float) -> Any:
 
 def seeds(task: str = "sst-2", **how: Any) -> list[Evidence]:
     return [evidence(task, seed, **how) for seed in range(3)]
-
-
-def constant(one: Evidence, system: str, setting: str = "") -> Evidence:
-    """The same evidence with a system that answers a constant."""
-    return replace(one, arrays={**one.arrays, answers_name(system, setting): np.zeros(N, dtype=int)})
-
-
-def verdict(name: str, record: RunRecord, *, met: bool = True) -> str:
-    """The verdict on a claim; with its premise taken away so that strong words are possible."""
-    paper = PAPER
-    if met:
-        relaxed = tuple(c.model_copy(update={"premise": Premise()}) for c in paper.claims)
-        paper = paper.model_copy(update={"claims": relaxed})
-    return next(r.verdict for r in decide_claims(paper, record, {name: claims.DECIDERS[name]}) if r.id == name)
-
-
-def decided(found: Any) -> Decision:
-    assert isinstance(found, Decision)
-    return found
 
 
 def share_of(early: float) -> float:
@@ -187,7 +163,7 @@ def test_six_layers_and_a_cut_rival_meet_no_premise() -> None:
     }
     record = record_of(*seeds(early=0.99, rivals={2: 0.05}))
     assert {name: verdict(f"fastbert-{name}", record, met=False) for name in shown} == shown
-    premise = next(c.premise for c in PAPER.claims if c.id == "fastbert-beats-distilbert-3")
+    premise = next(c.premise for c in verdict.paper.claims if c.id == "fastbert-beats-distilbert-3")
     assert "distilled" in premise.other
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from kit.toy_run import quiet
+from kit.toy_splits import split_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,10 +41,7 @@ def encoder() -> LayeredEncoder:
 
 @pytest.fixture(scope="module")
 def split() -> EncodedSplit:
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(3, 12, (36,), generator=generator).tolist()
-    ids = tuple(tuple(torch.randint(5, 1000, (n,), generator=generator).tolist()) for n in lengths)
-    return EncodedSplit(ids, None, torch.randint(3, (36,), generator=generator), 0)
+    return split_of(36, classes=3)
 
 
 @pytest.fixture
@@ -62,10 +61,6 @@ def teacher_on(encoder: LayeredEncoder) -> Teacher:
     teacher = Teacher.fresh(encoder, 3, seed=0).eval()
     nn.init.normal_(teacher.classifier.classify.weight)
     return teacher
-
-
-def quiet(done: int, total: int) -> None:
-    pass
 
 
 def students(encoder: LayeredEncoder, dropout: float) -> list[ExitClassifier]:

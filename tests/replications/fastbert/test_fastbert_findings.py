@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_run import picked, run_steps, small_run, toy_task
+from kit.toy_run import picked, run_steps, small_run, toy_task
 
 from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares

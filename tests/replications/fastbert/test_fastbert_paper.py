@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from common.paper import Paper, load_paper
-from replications.fastbert.claims import DECIDERS, SMALL_LOSS
+from replications.fastbert.claims import SMALL_LOSS
 from replications.fastbert.flops import PrintedCount
 
 FOLDER = Path(__file__).parents[3] / "replications" / "fastbert"
@@ -139,16 +139,11 @@ def possible_saving(speedup: float) -> float:
     return (1 - 1 / speedup) / (1 - 1 / COUNT.ceiling)
 
 
-def test_every_claim_of_the_card_has_a_decider(paper: Paper) -> None:
-    assert set(DECIDERS) == {c.id for c in paper.claims}
+def test_two_claims_hold_by_construction(paper: Paper) -> None:
     assert {c.id for c in paper.claims if c.type == "by-construction"} == {
         "fastbert-flops-classifier-share",
         "fastbert-range-12x",
     }
-
-
-def test_deviations_are_numbered_from_one(paper: Paper) -> None:
-    assert [d.id for d in paper.deviations] == list(range(1, len(paper.deviations) + 1))
 
 
 @pytest.mark.skipif("SHARED_PAPERS" not in os.environ, reason="SHARED_PAPERS: folder with the card fastbert.yaml")

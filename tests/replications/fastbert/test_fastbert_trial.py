@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_run import small_run, toy_task
+from kit.toy_run import small_run, toy_task
 
 from common.early_exit.runtime import collect_logits
 from replications.fastbert.distil import Distillation

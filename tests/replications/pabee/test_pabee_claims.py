@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from toy_evidence import record_of, values, wrong_on
+from kit.toy_evidence import Judge, record_of, values, wrong_on
 
-from common.paper import load_paper
 from common.records.claims import Check
-from common.records.facts import Premise
 from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
-from common.records.runs import RunRecord
-from common.records.verdicts import decide_claims
 from replications.pabee import claims
 from replications.pabee.names import (
     BRANCHYNET,
@@ -28,7 +23,7 @@ from replications.pabee.names import (
     speed_setting,
 )
 
-PAPER = load_paper(Path(__file__).parents[3] / "replications" / "pabee" / "paper.yaml")
+verdict = Judge("pabee")
 N, LAYERS, TEXTS, HALF = 2000, 6, 60, 3
 WRONG = 0.2
 """The share on which the plain classifier errs."""
@@ -95,18 +90,6 @@ def seeds(task: str = "sst-2", **how: Any) -> list[Evidence]:
 
 def main_gain(task: str, gain: float) -> list[Evidence]:
     return seeds(task, gains={HALF: gain})
-
-
-def verdict(claim: str, record: RunRecord) -> str:
-    """As if the premise were met and the machine quiet."""
-    (one,) = (c.model_copy(update={"premise": Premise()}) for c in PAPER.claims if c.id == claim)
-    quiet = replace(record, environment={"timing": {"others_load_max": 0.0}})
-    (result,) = decide_claims(PAPER.model_copy(update={"claims": (one,)}), quiet, {claim: claims.DECIDERS[claim]})
-    return result.verdict
-
-
-def test_every_claim_that_a_run_can_decide_has_its_function() -> None:
-    assert set(claims.DECIDERS) == {c.id for c in PAPER.claims if c.op != "note" and not c.not_run}
 
 
 # -- Against the plain classifier -------------------------------------------------------------------------------------
@@ -285,9 +268,7 @@ def test_overthinking_is_a_last_exit_below_a_late_one(lost: float, word: str) ->
 
 
 def test_what_the_figure_shows_is_not_known_so_the_premise_is_never_met() -> None:
-    (one,) = (c for c in PAPER.claims if c.id == "pabee-overthinking")
-    record = record_of(*seeds(last_exit=0.03))
-    (result,) = decide_claims(PAPER.model_copy(update={"claims": (one,)}), record, {one.id: claims.overthinking})
+    result = verdict.result("pabee-overthinking", record_of(*seeds(last_exit=0.03)))
     assert result.verdict == "seen here"
 
 

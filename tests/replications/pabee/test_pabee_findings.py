@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_evidence import all_right, record_of
-from toy_run import picked, run_steps, small_run, toy_task
+from kit.toy_evidence import all_right, record_of
+from kit.toy_run import picked, run_steps, small_run, toy_task
 
 from common.early_exit.clock import BASELINE
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares

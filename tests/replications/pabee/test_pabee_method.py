@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit.toy_splits import split_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +13,7 @@ from common.early_exit.runtime import all_exits, collect_logits, run_early_exit,
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
 from common.errors import UserError
-from common.training.batches import BucketedBatches, EncodedSplit
+from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.loop import TrainingPlan, fit
 from replications.pabee.method import (
@@ -45,14 +46,6 @@ def decisive(model: PABEE) -> PABEE:
     for name, parameter in model.exits.classifiers.named_parameters():
         nn.init.normal_(parameter, std=3.0 if name.endswith("weight") else 0.01)
     return model
-
-
-def split_of(count: int, *, regression: bool = False) -> EncodedSplit:
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(3, 12, (count,), generator=generator).tolist()
-    ids = tuple(tuple(torch.randint(5, 1000, (n,), generator=generator).tolist()) for n in lengths)
-    labels = torch.randint(2, (count,), generator=generator)
-    return EncodedSplit(ids, None, 5 * torch.rand(count) if regression else labels, 0)
 
 
 # -- Architecture -----------------------------------------------------------------------------------------------------

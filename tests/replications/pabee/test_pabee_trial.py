@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_run import small_run, toy_task
+from kit.toy_run import small_run, toy_task
 
 from common.early_exit.runtime import collect_logits
 from common.training.classifier import classifier_logits

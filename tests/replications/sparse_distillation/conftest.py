@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kit.toy_run import quiet
 from toy_student import CORPUS, DESIGN, student
 from toy_texts import TOY_SCALE, toy_settings, write_reviews
 
@@ -42,9 +43,7 @@ def run_in(folder: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     monkeypatch.setitem(SETTINGS, "toy", toy_settings())
     monkeypatch.setitem(SCALES, "toy", TOY_SCALE)
     store = ArtifactStore(folder / "store")
-    return Run(
-        "toy", TOY_SCALE, "files", data_dir, (), (0,), store, folder, lambda done, total: None, lambda text: None
-    )
+    return Run("toy", TOY_SCALE, "files", data_dir, (), (0,), store, folder, quiet, lambda text: None)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.toy_run import quiet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -352,10 +353,6 @@ class Source:
 
 def loss(model: DAN, example: BagBatch) -> Tensor:
     return F.cross_entropy(model(example), example.targets)
-
-
-def quiet(done: int, total: int) -> None:
-    pass
 
 
 def student(name: str) -> DAN:

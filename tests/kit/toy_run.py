@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from common.artifacts import ArtifactStore
 from common.records.measurements import Measurement
+from common.records.predictions import Evidence
 from common.replication import Journal, Run, Step, execute
 from common.scales import SCALES
 from common.tasks.task import Example, Task
@@ -30,9 +33,18 @@ def small_run(folder: Path, *tasks: Task, seeds: tuple[int, ...] = (0,)) -> Run:
     """A run of these tasks at the smoke scale, which keeps what it trains in `folder`."""
     scale = replace(SCALES["smoke"], timing_examples=4)
     names = tuple(task.name for task in tasks)
-    run = Run("r", scale, "builtin", None, names, seeds, ArtifactStore(folder), folder, _quiet, lambda line: None)
+    run = Run("r", scale, "builtin", None, names, seeds, ArtifactStore(folder), folder, quiet, lambda line: None)
     run._tasks.update({task.name: task for task in tasks})
     return run
+
+
+def shapes_run(keep: Callable[[Evidence], None] = lambda evidence: None) -> Any:
+    """As much of a run as measuring at full size asks for: one seed, and `keep` for what is kept."""
+    return SimpleNamespace(progress=quiet, seeds=(0,), keep=keep)
+
+
+def quiet(done: int, total: int) -> None:
+    """Progress that nobody wants to see."""
 
 
 def run_steps(steps: list[Step], run: Run, folder: Path) -> list[Measurement]:
@@ -43,10 +55,6 @@ def run_steps(steps: list[Step], run: Run, folder: Path) -> list[Measurement]:
 def picked(rows: list[Measurement], **wanted: object) -> list[Measurement]:
     """The rows whose fields have these values."""
     return [m for m in rows if all(getattr(m, k) == v for k, v in wanted.items())]
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
 
 
 class _Silent:

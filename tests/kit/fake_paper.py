@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ import replications
 from common import command, regress, replication
 
 SLUG = "fake_paper"
+
+IMPORTED = (Path(__file__).parents[2], Path(__file__).parents[1])
+"""Where a process of its own finds `common` and this package."""
 
 PAPER = {
     "slug": SLUG,
@@ -105,13 +109,14 @@ DECIDERS = {"fake-claim": decide}
 '''
 
 MAIN = """
+import os
 import signal
 import sys
 from pathlib import Path
 import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A suite in the background passes on that it is ignored.
-sys.path.insert(0, sys.argv[1])
-from fake_paper import FakePaper, install
+sys.path[:0] = sys.argv[1].split(os.pathsep)
+from kit.fake_paper import FakePaper, install
 install(FakePaper(Path(sys.argv[2])), pytest.MonkeyPatch())
 from common.cli import main
 sys.exit(main(sys.argv[3:]))
@@ -154,7 +159,7 @@ class FakePaper:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line in a process of its own, with this paper alone."""
-        return [sys.executable, "-c", MAIN, str(Path(__file__).parent), str(self.root), *arguments]
+        return [sys.executable, "-c", MAIN, os.pathsep.join(map(str, IMPORTED)), str(self.root), *arguments]
 
     def calls(self) -> list[str]:
         """The steps begun so far."""

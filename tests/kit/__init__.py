@@ -1,0 +1,1 @@
+"""What the tests of several parts share: invented tasks, runs and evidence, and a paper of fake steps."""
