@@ -54,8 +54,8 @@ mutants: $(STAMP)  ## break the code in known places and see that a test or regr
 bench: $(STAMP)  ## speed of the parts: saves to and compares with results/benchmarks/
 	@$(COMMAND) bench
 
-test: $(STAMP)  ## the test suite
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## the test suite, a worker for each core (without benchmarks)
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check .

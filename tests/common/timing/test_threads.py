@@ -5,13 +5,14 @@ import os
 import pytest
 import torch
 
+from common.timing import threads
 from common.timing.threads import pinned_threads, usable_cores
 
 
 def test_threads_are_pinned_and_restored() -> None:
     before = torch.get_num_threads()
-    with pinned_threads(before + 1) as threads:
-        assert threads == torch.get_num_threads() == before + 1
+    with pinned_threads(before + 1) as found:
+        assert found == torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 
 
@@ -22,9 +23,17 @@ def test_threads_are_restored_after_an_error() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_default_is_one_thread_per_usable_core() -> None:
-    with pinned_threads() as threads:
-        assert threads == usable_cores()
+def test_tests_compute_with_one_thread() -> None:
+    """Workers would wait for each other's cores otherwise."""
+    assert torch.get_num_threads() == 1
+    with pinned_threads() as found:
+        assert found == 1
+
+
+def test_default_is_one_thread_per_usable_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", usable_cores)
+    with pinned_threads() as found:
+        assert found == usable_cores()
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
 
