@@ -25,6 +25,12 @@ def test_sum(benchmark):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest-benchmark disables itself in a worker; the processes started here are none."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 def suite_in(folder: Path, text: str) -> Path:
     path = folder / "suite" / "test_tiny_bench.py"
     path.parent.mkdir(exist_ok=True)

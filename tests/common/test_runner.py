@@ -18,7 +18,6 @@ from kit.fake_paper import FakePaper
 
 from common import cli, command, environment, runner
 from common.artifacts import ArtifactStore
-from common.early_exit import clock
 from common.errors import UserError
 from common.progress import RunProgress
 from common.records.measurements import Measurement, read_claims, read_measurements, write_measurements
@@ -26,7 +25,6 @@ from common.replication import Run, choose
 from common.runner import Request
 from common.scales import find_scale
 from common.tasks.catalogue import known_tasks
-from common.timing.threads import pinned_threads
 from replications.deebert.experiments import TASKS
 
 SMOKE = ["run", "fake-paper", "--scale", "smoke"]
@@ -281,16 +279,13 @@ def test_deebert_from_the_command_line_to_its_record(
     record = functools.partial(command.record, results=results, tables=tmp_path / "tables")
     monkeypatch.setattr(command, "reproduce", record)  # At the smoke scale the command itself writes no record.
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
-    # One thread: several on a busy machine wait for each other, and nothing here is about speed.
-    monkeypatch.setattr(clock, "pinned_threads", functools.partial(pinned_threads, 1))
     arguments = ["run", "DeeBERT", "--scale", "smoke", "--tasks", "Sentiment"]
-    with pinned_threads(1):
-        assert cli.main(arguments) == 0
-        trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "objects").iterdir()}
-        assert list((tmp_path / "cache" / "journal").iterdir()) == []
-        (deebert,) = choose("deebert")
-        (prepared,) = runner.prepare(deebert, request(tasks="sentiment"), tmp_path / "cache")
-        again = runner.run_steps(prepared)
+    assert cli.main(arguments) == 0
+    trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "objects").iterdir()}
+    assert list((tmp_path / "cache" / "journal").iterdir()) == []
+    (deebert,) = choose("deebert")
+    (prepared,) = runner.prepare(deebert, request(tasks="sentiment"), tmp_path / "cache")
+    again = runner.run_steps(prepared)
     folder = results / "deebert" / "smoke-builtin"
     measured = read_measurements(folder / "measurements.jsonl")
     assert {m.experiment for m in measured} >= {"table1", "figure2", "figure3", "figure4", "figure6"}
