@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from common.paper import load_paper
-from common.records import effects
 from common.records.claims import Decision
 from common.records.measurements import ClaimResult, Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name, write_predictions
@@ -54,12 +53,6 @@ def task(name: str, seed: int = 0, *, positives: int = 500, **more: Any) -> Evid
     for system, value in points.items():
         arrays[answers_name(system)] = np.where(round(value * N / 100) > TEXTS, labels, 1 - labels)
     return Evidence(name, seed, "accuracy", 2, 6, arrays)
-
-
-@pytest.fixture(autouse=True)
-def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough for clear cases."""
-    monkeypatch.setattr(effects, "RESAMPLES", 500)
 
 
 @pytest.fixture
