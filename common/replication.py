@@ -146,6 +146,7 @@ class Run:
         scratch: a folder that lives until the run is complete, for what a later step of the same run needs.
         progress: told how far a step is.
         say: prints a line.
+        backbone: the pretrained encoder that the user named; empty means each recipe's own.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Run:
     scratch: Path
     progress: Callable[[int, int], None]
     say: Callable[[str], None]
+    backbone: str = ""
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
     _whole: dict[str, int] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from common.early_exit.rules import ExitRule
@@ -53,9 +54,46 @@ def fastest_within(points: Sequence[OperatingPoint], full_score: float, allowed_
     return max(within, key=lambda p: p.layer_saving)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Two neighbouring settings on a curve; a drawn share of texts runs at the faster, the others at the slower.
+
+    A rule rarely saves exactly what a rival saves. Scores at equal speed are read off the straight line between the two
+    settings around it, and that line is what such a mixture scores.
+    """
+
+    slower: float
+    faster: float
+    share: float
+
+    def of(self, slower: Outcome, faster: Outcome) -> Outcome:
+        """The mixture's outcome; who is drawn does not depend on the texts."""
+        places = torch.arange(1, len(slower.exit_layer) + 1, dtype=torch.float64)
+        drawn = (places * GOLDEN) % 1 < self.share
+        return Outcome(
+            torch.where(drawn[:, None], faster.logits, slower.logits),
+            torch.where(drawn, faster.exit_layer, slower.exit_layer),
+        )
+
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of it modulo 1 fill [0, 1) evenly: any share is met to within one text or two."""
+
+
 def nearest_saving(points: Sequence[OperatingPoint], layer_saving: float) -> OperatingPoint:
     """The point whose share of saved layers is nearest to `layer_saving`."""
     return min(points, key=lambda p: abs(p.layer_saving - layer_saving))
+
+
+def between(points: Sequence[OperatingPoint], layer_saving: float) -> Mixture:
+    """The settings around a share of saved layers, mixed so that it is met; at the curve's end, its last setting."""
+    ordered = sorted(points, key=lambda p: p.layer_saving)
+    below = [p for p in ordered if p.layer_saving <= layer_saving]
+    slower = below[-1] if below else ordered[0]
+    faster = next((p for p in ordered if p.layer_saving > layer_saving), slower)
+    width = faster.layer_saving - slower.layer_saving
+    share = (layer_saving - slower.layer_saving) / width if width > 0 else 0.0
+    return Mixture(slower.threshold, faster.threshold, min(1.0, max(0.0, share)))
 
 
 def entropy_thresholds(classes: int, count: int = 200) -> list[float]:

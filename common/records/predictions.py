@@ -24,6 +24,9 @@ Array = NDArray[Any]
 
 ABOUT = "about"
 LABELS = "labels"
+TIMED = "timed/rows"
+"""Places in dev of the texts that were timed, in the order of every system's seconds."""
+
 SEPARATOR = "|"
 """Between task, seed and name in the archive; no task may hold it."""
 
@@ -81,6 +84,16 @@ class Evidence:
     def has_answers(self, system: str, setting: str = "") -> bool:
         """Whether the system's predictions are there."""
         return answers_name(system, setting) in self.arrays
+
+
+def static_name(layers: int) -> str:
+    """How a rung of the static ladder is called, wherever a number of its is kept."""
+    return f"truncated {layers}L"
+
+
+def at_layer(layer: int) -> str:
+    """Name of the setting at which everyone leaves at one layer."""
+    return f"layer {layer}"
 
 
 def answers_name(system: str, setting: str = "") -> str:

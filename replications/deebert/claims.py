@@ -28,19 +28,10 @@ from common.records.claims import (
     time_saved,
 )
 from common.records.effects import Effect, effect_of
-from common.records.predictions import Evidence
+from common.records.predictions import TIMED, Evidence, at_layer, static_name
 from common.records.runs import RunRecord
 from common.tasks.metrics import points_along
-from replications.deebert.names import (
-    DEEBERT,
-    EQUAL_SAVING,
-    SWEEP,
-    TIMED,
-    at_layer,
-    sweep_arm,
-    truncated_layers,
-    truncated_system,
-)
+from replications.deebert.names import DEEBERT, EQUAL_SAVING, SWEEP, sweep_arm
 
 LITTLE_LOSS, NEARLY_NONE = 1.0, 0.6
 """Points that may be lost: of `deebert-saves-40`, and in Table 1's first row (RoBERTa on RTE loses 0.6)."""
@@ -88,7 +79,7 @@ def beats_static(record: RunRecord) -> Decision | None:
     for task, seeds in known.items():
         if task not in STATIC_COMPARISON:
             continue
-        static = truncated_system(seeds[0].layers)
+        static = static_name(seeds[0].layers // 2)
         if not has_learned(seeds, system(static)):
             reasons.append(f"{task}: the truncated encoder did not learn it")
         elif not all(_saves_as_much_as_truncated(e) for e in seeds):
@@ -101,7 +92,7 @@ def beats_static(record: RunRecord) -> Decision | None:
 
 def _saves_as_much_as_truncated(e: Evidence) -> bool:
     share = float(e.exits(DEEBERT, EQUAL_SAVING).mean()) / e.layers
-    return share <= truncated_layers(e.layers) / e.layers + ABOUT_EQUAL
+    return share <= (e.layers // 2) / e.layers + ABOUT_EQUAL
 
 
 def _learned_tasks(record: RunRecord) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from kit.toy_run import small_run, toy_task
+from replications.deebert.findings import EQUAL_SAVING, SWEEP, Findings
+from replications.deebert.timing import clock
+from replications.deebert.trial import Logits, Trial
 from sklearn.metrics import f1_score
 
 from common.early_exit.clock import BASELINE, TRUNCATED
@@ -14,10 +17,7 @@ from common.early_exit.runtime import collect_logits
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import fit
-from replications.deebert.findings import EQUAL_SAVING, SWEEP, Findings
 from replications.deebert.method import DeeBERT, OffRamps, off_ramp_loss
-from replications.deebert.timing import clock
-from replications.deebert.trial import Logits, Trial
 
 CPU = torch.device("cpu")
 TOY = toy_task("toy", ("no", "yes"), lambda i: i % 3 > 0, "f1")
