@@ -35,7 +35,7 @@ class Mutant:
     guard: str
 
 
-DEEBERT_FINDINGS, DEEBERT_TRIAL = PAPERS + "deebert/findings.py", PAPERS + "deebert/trial.py"
+DEEBERT, SYSTEMS = PAPERS + "deebert/experiments.py", "common/early_exit/systems.py"
 TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "cascadebert/test_cascadebert_trial.py"
 TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
 TEST_FASTBERT, TEST_PABEE = TESTS + "fastbert/test_fastbert_trial.py", TESTS + "pabee/test_pabee_trial.py"
@@ -44,16 +44,16 @@ LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 MUTANTS = (
     Mutant(
         "DeeBERT: thresholds are chosen on dev",
-        DEEBERT_FINDINGS,
-        "on_tune = self._sweep(self.logits.tune, tune_labels)",
-        "on_tune = self._sweep(self.logits.dev, self.labels)",
+        DEEBERT,
+        "System(self.deebert, name, self.deebert.fastest_within(drop))",
+        'System(self.deebert, name, self.deebert.fastest_within(drop, "dev"))',
         TEST_DEEBERT + "::test_thresholds_are_chosen_on_tune_and_only_the_dev_tuned_ones_on_dev",
     ),
     Mutant(
         "DeeBERT: thresholds are chosen on dev, seen by regress",
-        DEEBERT_FINDINGS,
-        "on_tune = self._sweep(self.logits.tune, tune_labels)",
-        "on_tune = self._sweep(self.logits.dev, self.labels)",
+        DEEBERT,
+        "System(self.deebert, name, self.deebert.fastest_within(drop))",
+        'System(self.deebert, name, self.deebert.fastest_within(drop, "dev"))',
         REGRESS + "deebert",
     ),
     Mutant(
@@ -157,34 +157,32 @@ MUTANTS = (
     ),
     Mutant(
         "DeeBERT: off-ramps learn on an untrained backbone",
-        DEEBERT_TRIAL,
-        "states = frozen_states(self.classifier(self.num_layers), self.encoded.train, self.device)",
-        "trained = self.classifier(self.num_layers)\n"
-        "            untrained = type(trained)(self.source.encoder, trained.head)\n"
-        "            states = frozen_states(untrained, self.encoded.train, self.device)",
+        PAPERS + "deebert/contender.py",
+        "states = frozen_states(run.classifier(), run.encoded.train, run.device)",
+        "untrained = type(run.classifier())(run.backbone.encoder, run.classifier().head)\n"
+        "            states = frozen_states(untrained, run.encoded.train, run.device)",
         TEST_DEEBERT,
     ),
     Mutant(
         "DeeBERT: poolers are refreshed after stage 1",
-        DEEBERT_TRIAL,
-        "            batches = FrozenBatches(states, plan.batch_size, plan.seed)\n",
-        "            for ramp in off_ramps:\n"
-        "                ramp.pooler.load_state_dict(self.classifier(self.num_layers).head.pooler.state_dict())\n"
-        "            batches = FrozenBatches(states, plan.batch_size, plan.seed)\n",
+        PAPERS + "deebert/contender.py",
+        "lambda: fresh_off_ramps(run.backbone.encoder, run.outputs, plan.seed, run.pooling),",
+        "lambda: Heads.reading(run.pooling, [ramp.initialise(run.classifier().head.pooler, None) for ramp in "
+        "fresh_off_ramps(run.backbone.encoder, run.outputs, plan.seed, run.pooling)]),",
         TEST_DEEBERT,
     ),
     Mutant(
         "DeeBERT: savings are against S = 0",
-        PAPERS + "deebert/timing.py",
-        "        BASELINE: trial.classifier(trial.num_layers),\n        TRUNCATED",
-        "        BASELINE: early_exit_arm(model, leaves_below(0.0)),\n        TRUNCATED",
+        SYSTEMS,
+        "            BASELINE: run.classifier().to(run.timing_device),\n            TRUNCATED",
+        "            BASELINE: self.systems[0].contender.arm(Setting('', 0.0)),\n            TRUNCATED",
         TEST_DEEBERT,
     ),
     Mutant(
         "DeeBERT: everything is scored by accuracy",
-        DEEBERT_FINDINGS,
-        "return 100 * score(self.trial.task.metric, predictions, self.labels)",
-        'return 100 * score("accuracy", predictions, self.labels)',
+        SYSTEMS,
+        "return float(points_along(self.task_run.task.metric)(answers, self.labels))",
+        'return float(points_along("accuracy")(answers, self.labels))',
         TEST_DEEBERT,
     ),
     Mutant(

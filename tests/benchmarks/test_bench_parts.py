@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from common.early_exit.multi_exit import MultiExit
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import run_early_exit
 from common.encoders.shapes import random_encoder
@@ -15,7 +16,7 @@ from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
 from common.training.batches import Batch, EncodedSplit, encode
 from common.training.classifier import EncoderClassifier, PooledClassifier
-from replications.deebert.method import DeeBERT, OffRamps
+from replications.deebert.method import fresh_off_ramps, with_off_ramps
 
 TOKENS = 64
 
@@ -40,14 +41,14 @@ def test_minilm_forward(benchmark: Any, source: PretrainedEncoder, split: Encode
 
 
 @pytest.fixture(scope="module")
-def bert_base() -> DeeBERT:
+def bert_base() -> MultiExit:
     encoder = random_encoder("bert-base")
     classifier = EncoderClassifier(encoder, PooledClassifier(encoder.hidden_size, 2))
-    return DeeBERT(classifier, OffRamps.fresh(encoder, 2, seed=0)).eval()
+    return with_off_ramps(classifier, fresh_off_ramps(encoder, 2, seed=0)).eval()
 
 
 @pytest.mark.parametrize("size", [1, 32])
-def test_exits_spread_over_bert_base(benchmark: Any, bert_base: DeeBERT, size: int) -> None:
+def test_exits_spread_over_bert_base(benchmark: Any, bert_base: MultiExit, size: int) -> None:
     """Exits imposed evenly over layers 1..12; the physical ceiling (matrix-product rate) goes into the record."""
     ids = torch.randint(5, 30_000, (size, TOKENS), generator=torch.Generator().manual_seed(0))
     batch = Batch(ids, torch.ones_like(ids), None, torch.zeros(size), torch.arange(size))

@@ -9,11 +9,19 @@ from kit.toy_evidence import Judge, all_right, record_of, values, wrong_on
 from kit.toy_run import run_steps, small_run, toy_task
 
 from common.records.claims import Check, Decision
-from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
+from common.records.predictions import (
+    TIMED,
+    Evidence,
+    answers_name,
+    at_layer,
+    exits_name,
+    seconds_name,
+    static_name,
+)
 from common.records.runs import RunRecord
 from replications.deebert import claims
 from replications.deebert.experiments import trained_steps
-from replications.deebert.names import DEEBERT, EQUAL_SAVING, SWEEP, TIMED, at_layer, sweep_arm, truncated_system
+from replications.deebert.names import DEEBERT, EQUAL_SAVING, SWEEP, sweep_arm
 
 verdict = Judge("deebert")
 N, LAYERS, TEXTS = 2000, 6, 60
@@ -38,7 +46,7 @@ def evidence(
     labels = np.arange(N) % 2
     full = 1 + np.random.default_rng(seed).random(TEXTS)
     baseline, worse = wrong_on(labels, wrong), wrong_on(labels, wrong + lost)
-    static = truncated_system(LAYERS)
+    static = static_name(LAYERS // 2)
     arrays = {
         "labels": labels,
         TIMED: np.arange(TEXTS),
@@ -253,7 +261,7 @@ def test_a_run_keeps_what_every_decider_reads(kept: tuple[RunRecord, list[Any]])
     learned = record_of(*map(all_right, record.evidence), measurements=record.measurements)
     undecided = {claim for claim, decide in claims.DECIDERS.items() if decide(learned) is None}
     assert undecided <= {"deebert-beats-distilbert-quality"}, "its savings may differ"
-    static = truncated_system(record.evidence[0].layers)
+    static = static_name(record.evidence[0].layers // 2)
     assert record.evidence[0].has_answers(static) and record.evidence[0].has_answers(DEEBERT, EQUAL_SAVING)
     assert isinstance(by_id["deebert-expected-equals-measured"], Decision)
     assert by_id["deebert-monotone-threshold"].holds  # type: ignore[union-attr]

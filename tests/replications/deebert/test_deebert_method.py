@@ -9,8 +9,10 @@ from kit.toy_run import quiet
 from kit.toy_splits import split_of
 from torch import nn
 
+from common.early_exit.multi_exit import Heads, MultiExit
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
+from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS
 from common.encoders.shapes import random_encoder
 from common.tasks.task import Example, Task
 from common.training.batches import Batch
@@ -18,12 +20,7 @@ from common.training.classifier import EncoderClassifier, PooledClassifier, task
 from common.training.finetune import new_classifier
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
-from replications.deebert.method import (
-    DeeBERT,
-    OffRamps,
-    leaves_below,
-    off_ramp_loss,
-)
+from replications.deebert.method import fresh_off_ramps, leaves_below, off_ramp_loss, with_off_ramps
 
 CPU = torch.device("cpu")
 MANY = Task("many", tuple(map(str, range(100))), "accuracy", "builtin", (), ())
@@ -36,13 +33,13 @@ def encoder() -> LayeredEncoder:
 
 
 @pytest.fixture
-def model(encoder: LayeredEncoder) -> DeeBERT:
-    return DeeBERT(new_classifier(encoder, TASK, seed=1), OffRamps.fresh(encoder, 2, seed=1)).eval()
+def model(encoder: LayeredEncoder) -> MultiExit:
+    return with_off_ramps(new_classifier(encoder, TASK, seed=1), fresh_off_ramps(encoder, 2, seed=1)).eval()
 
 
-def test_an_off_ramp_is_a_tanh_pooler_dropout_and_a_linear_layer(model: DeeBERT) -> None:
+def test_an_off_ramp_is_a_tanh_pooler_dropout_and_a_linear_layer(model: MultiExit) -> None:
     hidden = torch.randn(3, 7, model.encoder.hidden_size)
-    ramp = model.off_ramps[1]
+    ramp = model.heads[1]
     pooled = torch.tanh(hidden[:, 0] @ ramp.pooler.weight.T + ramp.pooler.bias)
     expected = pooled @ ramp.classifier.weight.T + ramp.classifier.bias
     torch.testing.assert_close(model.exit_logits(2, hidden, None), expected)
@@ -50,7 +47,7 @@ def test_an_off_ramp_is_a_tanh_pooler_dropout_and_a_linear_layer(model: DeeBERT)
 
 
 def test_poolers_start_as_copies_of_the_pretrained_pooler_not_shared(encoder: LayeredEncoder) -> None:
-    ramps = OffRamps.fresh(encoder, 2, seed=0)
+    ramps = fresh_off_ramps(encoder, 2, seed=0)
     pretrained = encoder.pooler_dense
     assert pretrained is not None
     assert len(ramps) == encoder.num_layers - 1
@@ -61,9 +58,9 @@ def test_poolers_start_as_copies_of_the_pretrained_pooler_not_shared(encoder: La
 
 
 def test_off_ramp_classifiers_start_small_with_zero_bias(encoder: LayeredEncoder) -> None:
-    weights = torch.cat([ramp.classifier.weight.flatten() for ramp in OffRamps.fresh(encoder, 30, seed=0)])
+    weights = torch.cat([ramp.classifier.weight.flatten() for ramp in fresh_off_ramps(encoder, 30, seed=0)])
     assert weights.std().item() == pytest.approx(0.02, rel=0.1)
-    assert all((ramp.classifier.bias == 0).all() for ramp in OffRamps.fresh(encoder, 2, seed=0))
+    assert all((ramp.classifier.bias == 0).all() for ramp in fresh_off_ramps(encoder, 2, seed=0))
 
 
 def test_the_main_classifier_of_bert_is_drawn_small() -> None:
@@ -93,23 +90,24 @@ def test_the_threshold_is_in_nats_and_the_comparison_strict() -> None:
     assert simulate(certain, leaves_below(0.0)).exit_layer.tolist() == [4], "an entropy of 0 is not below S = 0"
 
 
-def test_the_last_exit_is_always_the_main_classifier(model: DeeBERT) -> None:
+def test_the_last_exit_is_always_the_main_classifier(model: MultiExit) -> None:
     """The official code builds an n-th off-ramp that nothing trains and lets it answer below S."""
-    assert len(model.off_ramps) == model.num_layers - 1
+    assert len(model.heads) == model.num_layers, "no further off-ramp at layer n"
+    main = model.heads[-1]
     hidden = torch.randn(4, 5, model.encoder.hidden_size)
-    torch.testing.assert_close(model.exit_logits(model.num_layers, hidden, None), model.main(hidden[:, 0]))
+    torch.testing.assert_close(model.exit_logits(model.num_layers, hidden, None), main(hidden[:, 0]))
     batch = split_of(6).batch(range(6))
     at_zero = run_early_exit(model, batch, leaves_below(0.0))
-    plain = EncoderClassifier(model.encoder, model.main)
+    plain = EncoderClassifier(model.encoder, main)
     with torch.inference_mode():
         torch.testing.assert_close(at_zero.logits, plain(batch), rtol=1e-5, atol=1e-5)
     assert (at_zero.exit_layer == model.num_layers).all()
 
 
-def test_any_batch_size_leaves_as_one_by_one(model: DeeBERT) -> None:
+def test_any_batch_size_leaves_as_one_by_one(model: MultiExit) -> None:
     """The official code raises an exception to exit and compares one-element tensors: batch 1 only."""
     split = split_of(40)
-    for ramp in model.off_ramps:
+    for ramp in model.heads[:-1]:
         nn.init.normal_(ramp.classifier.weight, std=3.0)
     logits = collect_logits(model, split.by_length(16), len(split), CPU)
     for threshold in (0.1, 0.3, 0.5):
@@ -122,21 +120,23 @@ def test_any_batch_size_leaves_as_one_by_one(model: DeeBERT) -> None:
         assert len(batched.exit_layer.unique()) > 1, "the test wants samples that leave at different layers"
 
 
-def test_stage_two_trains_the_off_ramps_alone(model: DeeBERT, tmp_path: Path) -> None:
-    classifier = EncoderClassifier(model.encoder, model.main)
+def test_stage_two_trains_the_off_ramps_alone(model: MultiExit, tmp_path: Path) -> None:
+    classifier = EncoderClassifier(model.encoder, model.heads[-1])
+    off_ramps = Heads.reading(FIRST_TOKEN, model.heads[:-1])
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
-    ramps_before = {k: v.clone() for k, v in model.off_ramps.state_dict().items()}
+    ramps_before = {k: v.clone() for k, v in off_ramps.state_dict().items()}
     states = frozen_states(classifier, split_of(32), CPU, 8)
     assert not states.states.requires_grad, "no gradient reaches the encoder, nor the norm that clips"
     plan = TrainingPlan(learning_rate=1e-2, epochs=2, batch_size=8, seed=0)
-    fit(model.off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=quiet)
+    fit(off_ramps, FrozenBatches(states, 8, 0), off_ramp_loss, plan, checkpoint=tmp_path / "c", progress=quiet)
     assert all(torch.equal(v, before[k]) for k, v in classifier.state_dict().items())
-    moved = [not torch.equal(v, ramps_before[k]) for k, v in model.off_ramps.state_dict().items()]
+    moved = [not torch.equal(v, ramps_before[k]) for k, v in off_ramps.state_dict().items()]
     assert all(moved)
 
 
-def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:
-    classifier = EncoderClassifier(model.encoder, model.main)
+def test_the_loss_is_the_plain_sum_over_off_ramps(model: MultiExit) -> None:
+    classifier = EncoderClassifier(model.encoder, model.heads[-1])
+    off_ramps = Heads.reading(FIRST_TOKEN, model.heads[:-1])
     split = split_of(12)
     states = frozen_states(classifier, split, CPU, 5)
     batch: Batch = split.batch(range(12))
@@ -145,7 +145,7 @@ def test_the_loss_is_the_plain_sum_over_off_ramps(model: DeeBERT) -> None:
         by_hand = sum(
             task_loss(model.exit_logits(i, hidden[i], None), batch.labels) for i in range(1, model.num_layers)
         )
-        ours = off_ramp_loss(model.off_ramps, states)
+        ours = off_ramp_loss(off_ramps, states)
     torch.testing.assert_close(ours, torch.as_tensor(by_hand), rtol=1e-5, atol=1e-5)
 
 
@@ -155,9 +155,24 @@ def test_a_regression_has_one_output_and_mean_squared_error() -> None:
 
 
 def test_off_ramps_survive_saving(encoder: LayeredEncoder, tmp_path: Path) -> None:
-    ramps = OffRamps.fresh(encoder, 3, seed=5)
-    ramps.save(tmp_path / "r.safetensors")
-    loaded = OffRamps.load(tmp_path / "r.safetensors")
+    ramps = fresh_off_ramps(encoder, 3, seed=5)
+    ramps.save(tmp_path)
+    loaded = Heads.load(tmp_path)
     assert not loaded.training
     for key, value in ramps.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
+
+
+def test_off_ramps_read_what_the_main_classifier_reads(encoder: LayeredEncoder, tmp_path: Path) -> None:
+    """Of a backbone that was tuned to be read as a mean, padding left out, first tokens tell an off-ramp nothing."""
+    classifier = new_classifier(encoder, TASK, seed=1, pooling=MEAN)
+    fresh_off_ramps(encoder, 2, seed=1, pooling=MEAN).save(tmp_path)
+    model = with_off_ramps(classifier, Heads.load(tmp_path)).eval()
+    batch = split_of(9).batch(range(9))
+    hidden, mask = model.embed(batch)
+    assert mask is not None, "the test wants padding"
+    torch.testing.assert_close(model.exit_logits(1, hidden, mask), model.heads[0](POOLINGS[MEAN](hidden, mask)))
+    states = frozen_states(classifier, split_of(9), CPU, 9)
+    with torch.inference_mode():
+        h1 = model.layer(1, hidden, mask)
+    torch.testing.assert_close(states.states[:, 0], POOLINGS[MEAN](h1, mask), rtol=1e-4, atol=1e-5)

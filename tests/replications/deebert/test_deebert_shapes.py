@@ -4,15 +4,14 @@ import pytest
 from kit.toy_evidence import record_of
 from kit.toy_run import shapes_run
 
+from common.early_exit.full_size import Bench, FullSize
 from common.encoders.shapes import find_shape, random_encoder
-from common.records.predictions import Evidence
+from common.records.predictions import Evidence, at_layer
 from common.timing.flops import EncoderShape
 from common.timing.paired import CONTROL
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.deebert import shapes
 from replications.deebert.claims import expected_equals_measured
-from replications.deebert.method import DeeBERT, OffRamps
-from replications.deebert.names import at_layer
 
 KEPT: list[Evidence] = []
 RUN = shapes_run(KEPT.append)
@@ -22,9 +21,9 @@ RUN = shapes_run(KEPT.append)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of the tiny shape, whichever backbone is asked for."""
     plain = EncoderClassifier(random_encoder("tiny"), PooledClassifier(find_shape("tiny").hidden, 2)).eval()
-    bench = shapes.Bench(plain, DeeBERT(plain, OffRamps.fresh(plain.encoder, 2, seed=0)).eval())
-    monkeypatch.setattr(shapes.Bench, "of", staticmethod(lambda name: bench))
-    monkeypatch.setattr(shapes, "shape_of", lambda name: EncoderShape.from_config(find_shape("tiny").config()))
+    shape = EncoderShape.from_config(find_shape("tiny").config())
+    bench = Bench(plain, shapes.with_random_off_ramps(plain), shape)
+    monkeypatch.setattr(FullSize, "bench", lambda self, name: bench)
 
 
 def test_sizes_are_those_of_the_modules() -> None:
@@ -32,20 +31,20 @@ def test_sizes_are_those_of_the_modules() -> None:
     for name in shapes.BACKBONES:
         encoder = random_encoder(name, device="meta")
         one = sum(p.numel() for p in PooledClassifier(encoder.hidden_size, 2).parameters())
-        assert rows[name, "off_ramp_parameters"] == (encoder.num_layers - 1) * one
+        assert rows[name, "exit_parameters"] == (encoder.num_layers - 1) * one
 
 
 def test_bert_base_has_the_known_sizes() -> None:
     rows = {m.metric: m.value for m in shapes.sizes() if m.backbone == "bert-base" and m.experiment == "sizes"}
     assert rows["parameters"] == 109_482_240 + 2 * 768 + 2
     assert rows["layer_parameters"] == 7_087_872
-    assert rows["off_ramp_flops_share"] < 0.002
+    assert rows["exit_flops_share"] < 0.002
 
 
 def test_figure_5_ends_at_the_full_model_plus_its_off_ramps() -> None:
     rows = [m for m in shapes.sizes() if m.experiment == "figure5" and m.backbone == "bert-large"]
     cost = [m.value for m in rows if m.metric == "cumulative_flops_share"]
-    ramps = [m.value for m in rows if m.metric == "off_ramp_flops_share"]
+    ramps = [m.value for m in rows if m.metric == "exit_flops_share"]
     assert len(cost) == len(ramps) == 24
     assert cost == sorted(cost)
     assert cost[-1] == pytest.approx(1 + ramps[-1])
@@ -72,9 +71,14 @@ def test_figure_3_yields_both_savings_the_control_and_the_times(small: None) -> 
 
 
 def test_spread_exits_report_speed_ceiling_and_layer_ratio(small: None) -> None:
-    rows = shapes.spread_exits(RUN)
+    rows = shapes.FULL_SIZE.spread("bert-base", shapes.SPREAD, RUN.progress)
     assert {m.setting for m in rows} == {"batch 1", "batch 32"}
-    assert {m.metric for m in rows} == {"speedup", "share_of_layer_ratio", "share_of_matmul_ceiling"}
+    assert {m.metric for m in rows} == {
+        "speedup",
+        "share_of_layer_ratio",
+        "share_of_matmul_ceiling",
+        "speedup_over_waiting",
+    }
     assert all(m.value > 0 for m in rows)
 
 
