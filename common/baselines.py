@@ -60,6 +60,12 @@ RECIPES: Mapping[str, Recipe] = {
         pooling=MEAN,
         epochs={"cola": 3},
     ),
+    "base": Recipe(
+        "mpnet",
+        whole=TrainingPlan(learning_rate=3e-5, epochs=3, batch_size=32, seed=0, warmup=0.1),
+        shallow=TrainingPlan(learning_rate=5e-5, epochs=3, batch_size=32, seed=0, warmup=0.1),
+        pooling=MEAN,
+    ),
     "paper": Recipe(
         "google-bert/bert-base-uncased",
         whole=TrainingPlan(learning_rate=2e-5, epochs=3, batch_size=32, seed=0, warmup=0.1),

@@ -1,6 +1,7 @@
-"""How much of everything: smoke for CI, mini (the default) for a laptop, full and paper for a GPU.
+"""How much of everything: smoke for CI, mini (the default) for a laptop, base and paper for a GPU.
 
-`full` has the encoder of `mini` and all of the data; `paper` has the paper's own encoder and setting.
+`base` has an encoder of BERT-base's depth and width, real weights, and whole small tasks: the records that verdicts on
+quality rest on. Two cores with bfloat16 instructions can do it, too. `paper` has the paper's own encoder and setting.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class Scale:
     """The size of a run. Hyper-parameters that belong to a method live with the paper, per scale.
 
     Attributes:
-        name: `smoke`, `mini`, `full` or `paper`.
+        name: `smoke`, `mini`, `base` or `paper`.
         train_examples: at most so many training examples per task (None: all).
         tune_examples: how many train examples are held back for choosing thresholds.
         dev_examples: at most so many dev examples (None: all).
@@ -42,7 +43,7 @@ SCALES = {
     for scale in (
         Scale("smoke", 512, 128, 256, 8, 2, shapes=False, quality_verdicts=False, spares=True),
         Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True, spares=True),
-        Scale("full", None, 2000, 4000, 128, 2, shapes=False, quality_verdicts=True, spares=False),
+        Scale("base", 10_000, 1000, None, 64, 2, shapes=False, quality_verdicts=True, spares=False),
         Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True, spares=False),
     )
 }

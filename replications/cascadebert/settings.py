@@ -130,7 +130,7 @@ SETTINGS = {
         exits_rate=2e-5,
     ),
 }
-SETTINGS["full"] = replace(
+SETTINGS["base"] = replace(
     SETTINGS["mini"],
     plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
     complete_plan=replace(SETTINGS["mini"].complete_plan, epochs=10, batch_size=64),

@@ -31,6 +31,7 @@ class Settings:
 SETTINGS = {
     "smoke": Settings(RECIPES["smoke"], TrainingPlan(learning_rate=3e-3, epochs=4, batch_size=32, seed=0)),
     "mini": Settings(RECIPES["mini"], TrainingPlan(learning_rate=3e-3, epochs=30, batch_size=32, seed=0)),
+    "base": Settings(RECIPES["base"], TrainingPlan(learning_rate=1e-3, epochs=10, batch_size=32, seed=0)),
     "paper": Settings(
         Recipe(
             "google-bert/bert-base-uncased",

@@ -95,7 +95,7 @@ SETTINGS = {
         ),
     ),
 }
-SETTINGS["full"] = replace(
+SETTINGS["base"] = replace(
     SETTINGS["mini"],
     plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
     distil=replace(SETTINGS["mini"].distil, batch_size=128),

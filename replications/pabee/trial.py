@@ -73,7 +73,7 @@ SETTINGS = {
         exits_rate=2e-5,
     ),
 }
-SETTINGS["full"] = replace(
+SETTINGS["base"] = replace(
     SETTINGS["mini"],
     plan=replace(SETTINGS["mini"].plan, epochs=10, batch_size=64),
     epochs={"sst-2": 3, "qqp-sample": 5},

@@ -164,7 +164,7 @@ SETTINGS = {
         },
     ),
 }
-SETTINGS["full"] = replace(SETTINGS["mini"], teacher_tokens=float("inf"), corpus_words=800_000)
+SETTINGS["base"] = replace(SETTINGS["mini"], teacher_tokens=float("inf"), corpus_words=800_000)
 """All labelled data, so that IMDB and the generated tasks have no text left to distil on; the others have theirs."""
 
 SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], teacher_tokens=40_000, corpus_words=80_000)

@@ -133,12 +133,12 @@ def test_results_that_cannot_be_written_are_found_before_the_first_step(
 
 
 def test_a_malformed_record_is_found_before_the_first_step(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = fake.run_folder("full-files")
+    folder = fake.run_folder("base-files")
     folder.mkdir(parents=True)
     (folder / "measurements.jsonl").write_text("{\n")
     for command in (OWN, RECORD):
         assert cli.main(command) == 2
-        assert "full-files/measurements.jsonl:1" in capsys.readouterr().err
+        assert "base-files/measurements.jsonl:1" in capsys.readouterr().err
     assert fake.calls() == []
 
 

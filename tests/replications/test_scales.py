@@ -18,23 +18,23 @@ from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, encode_task
 from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 
-FULL = Request(find_scale("full"), "builtin", None, 1, ())
+BASE = Request(find_scale("base"), "builtin", None, 1, ())
 
 
 @each_paper
-def test_every_paper_has_a_plan_at_the_full_scale_with_nothing_but_the_trained_run(replication: Replication) -> None:
+def test_every_paper_has_a_plan_at_the_base_scale_with_nothing_but_the_trained_run(replication: Replication) -> None:
     if replication.slug == "sparse_distillation":
         # All generated examples are labelled there, and none is left to distil on.
         with pytest.raises(UserError, match="sentiment: distillation needs unlabelled text"):
-            describe_plan(replication, FULL)
+            describe_plan(replication, BASE)
         return
-    plan = describe_plan(replication, FULL)
-    assert "full-builtin" in plan
+    plan = describe_plan(replication, BASE)
+    assert "base-builtin" in plan
     assert "shapes" not in plan
 
 
 def test_only_the_scales_for_a_gpu_spare_nothing() -> None:
-    assert {name for name, scale in SCALES.items() if not scale.spares} == {"full", "paper"}
+    assert {name for name, scale in SCALES.items() if not scale.spares} == {"base", "paper"}
 
 
 def test_tasks_have_the_metrics_of_glue() -> None:
