@@ -366,7 +366,7 @@ COMMAND = "python -m common.cli"
         (["regress-update"], f"{COMMAND} regress --update"),
         (["bench"], f"{COMMAND} bench"),
         (["mutants"], "python -m tests.mutants"),
-        (["test"], "python -m pytest"),
+        (["test"], "python -m pytest -n auto --dist loadfile"),
     ],
 )
 def test_a_target_is_one_command(target: list[str], command: str) -> None:
