@@ -81,6 +81,7 @@ class ArtifactStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._sound: dict[str, Signature] = {}
 
     def get(self, name: str, recipe: Recipe, make: Make, say: Say | None = None) -> Path:
         """The folder of the artifact that `recipe` describes; it is made if it is not there or is damaged.
@@ -104,7 +105,7 @@ class ArtifactStore:
         say = say or _say_on_stderr
         key = recipe_key(recipe)
         finished = self.root / "objects" / key
-        if finished.is_dir() and find_damage(finished) is None:
+        if self._is_sound(finished):
             return finished
         with self._locked(name, key, say):
             # Looked at again, because another process may have made it in the meantime.
@@ -121,6 +122,15 @@ class ArtifactStore:
                 self._fill(partial, name, recipe, make)
             self._publish(partial, finished)
         return finished
+
+    def _is_sound(self, folder: Path) -> bool:
+        """Whether a finished artifact is there and undamaged; its files are hashed once a process, unless they change."""
+        if not folder.is_dir():
+            return False
+        seen = signature(folder)
+        if self._sound.get(folder.name) != seen and find_damage(folder) is None:
+            self._sound[folder.name] = seen
+        return self._sound.get(folder.name) == seen
 
     def _fill(self, partial: Path, name: str, recipe: Recipe, make: Make) -> None:
         with self._writing():
@@ -202,6 +212,16 @@ class ArtifactStore:
             "most its last checkpoint. Free some space and give the same command again, or name a cache folder on "
             "another disk: export REPRODUCE_CACHE=path/to/folder"
         )
+
+
+Signature = tuple[tuple[str, int, int], ...]
+"""Of every file its name, size in bytes, and time of the last change in nanoseconds."""
+
+
+def signature(folder: Path) -> Signature:
+    """What changes when a file of `folder` does."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 def find_damage(folder: Path) -> str | None:

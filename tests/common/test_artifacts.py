@@ -356,3 +356,18 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_the_store_is_importable_without_torch() -> None:
     code = "import sys, common.artifacts; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_files_are_hashed_once_a_process_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, hashed = ArtifactStore(tmp_path), []
+    folder = store.get("a", {"kind": "a"}, lambda path: (path / "weights").write_bytes(b"first") and None)
+    real = artifacts.find_damage
+    monkeypatch.setattr(artifacts, "find_damage", lambda path: hashed.append(path) or real(path))
+    for _ in range(3):
+        store.get("a", {"kind": "a"}, pytest.fail)
+    assert len(hashed) == 1
+    (folder / "weights").write_bytes(b"other")
+    store.get("a", {"kind": "a"}, lambda path: (path / "weights").write_bytes(b"first") and None)
+    assert (folder / "weights").read_bytes() == b"first"
