@@ -9,12 +9,13 @@ DATA ?= builtin
 DATA_DIR ?=
 SEEDS ?= 1
 TASKS ?=
+METHODS ?=
 
 COMMAND = $(BIN)/python -m common.cli
 OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)"
 
 # What is typed after `make` and is none of these is refused: a misspelt option would be ignored in silence.
-KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS PYTHON
+KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS PYTHON
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 upper = $(shell echo "$(1)" | tr 'a-z-' 'A-Z_')
 meant = $(firstword $(filter $(KNOWN),$(1) $(1)S $(patsubst %S,%,$(1)) $(patsubst DATA%,DATA_%,$(1))))
@@ -22,7 +23,7 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce record plan list tables regress regress-update mutants bench test lint format clean
+.PHONY: help reproduce record compare record-compare plan list tables regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +33,12 @@ reproduce: $(STAMP)  ## your own run of a paper: PAPER=deeBERT [SCALE=mini DATA=
 
 record: $(STAMP)  ## like reproduce, but writes the committed record, tables, figures and verdicts
 	@$(COMMAND) record "$(PAPER)" $(OPTIONS)
+
+compare: $(STAMP)  ## every method on the same tasks, which one wins where: TASKS=mine [METHODS=DeeBERT,PABEE DATA=files DATA_DIR=]
+	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)"
+
+record-compare: $(STAMP)  ## the same, written to the committed record, with tables and figures
+	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)" --record
 
 plan: $(STAMP)  ## what `reproduce` would run, with estimated cost; runs nothing
 	@$(COMMAND) plan "$(PAPER)" $(OPTIONS)

@@ -124,7 +124,7 @@ class ArtifactStore:
         return finished
 
     def _is_sound(self, folder: Path) -> bool:
-        """Whether a finished artifact is there and undamaged; its files are hashed once a process, unless they change."""
+        """Whether a finished artifact is there and undamaged; files are hashed once a process, unless they change."""
         if not folder.is_dir():
             return False
         seen = signature(folder)

@@ -59,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, command, help_)
         sub.add_argument("paper", help="a paper, in any case, with or without - or _; or all")
-        sub.add_argument("--scale", default="mini", help="smoke, mini (default), full or paper")
-        sub.add_argument("--data", default="builtin", help="builtin (default), files or hub")
-        sub.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
-        sub.add_argument("--seeds", default="1", help="how many training seeds (default 1)")
-        sub.add_argument("--tasks", default="", help="comma-separated tasks instead of the paper's own")
+        _add_run_options(sub)
+    compare = add("compare", _compare, "every method on some tasks: which one wins where")
+    compare.add_argument("--methods", default="", help="comma-separated methods instead of all")
+    compare.add_argument("--record", action="store_true", help="write the committed record")
+    _add_run_options(compare)
     add("list", _list, "papers, their tables and figures, what has been run, verdicts")
     add("report", _report, "tables, figures, verdicts and the README summary from the records")
     regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
@@ -71,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     regress.add_argument("--paper", default="all", help="one paper instead of all")
     add("bench", _bench, "time the parts with pytest-benchmark and compare with the last entry")
     return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", default="mini", help="smoke, mini (default), base or paper")
+    parser.add_argument("--data", default="builtin", help="builtin (default), files or hub")
+    parser.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
+    parser.add_argument("--seeds", default="1", help="how many training seeds (default 1)")
+    parser.add_argument("--tasks", default="", help="comma-separated tasks instead of the paper's own")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -87,6 +95,18 @@ def _record(options: argparse.Namespace) -> int:
     from common.runner import Request
 
     return run_command(choose(options.paper), Request.parse(options).for_the_record(), record)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from common.command import run_command
+    from common.compare.command import compare, comparison, record_comparison
+    from common.runner import Request
+
+    names = [name.strip() for name in options.methods.split(",") if name.strip()]
+    request = Request.parse(options)
+    if options.record:
+        return run_command([comparison(names)], request.for_the_record(), record_comparison)
+    return run_command([comparison(names)], request, compare)
 
 
 def _plan(options: argparse.Namespace) -> int:

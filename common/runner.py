@@ -146,7 +146,8 @@ def prepare(
     if request.scale.shapes and not request.own_tasks:
         bare = replace(request, data="none", data_dir=None, tasks=(), seeds=1)
         shapes = _prepare_run(replication, bare, "shapes", cache, tell)
-        prepared.append(replace(shapes, steps=experiments.shape_steps(shapes.run)))
+        steps = experiments.shape_steps(shapes.run)
+        prepared += [replace(shapes, steps=steps)] if steps else []
     return prepared
 
 

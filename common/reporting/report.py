@@ -49,6 +49,9 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
         own = replication.folder / "README.md"
         update_block(own, "facts", facts_markdown(entries[-1]))
         written.append(own)
+    from common.compare.command import report_comparison
+
+    written += report_comparison(results, tables)
     update_block(readme, "scoreboard", scoreboard(entries))
     not_run = tables / NOT_RUN
     write_text(not_run, not_run_markdown(entries))

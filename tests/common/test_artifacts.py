@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from common import artifacts
 from common.artifacts import ArtifactStore, default_root, differences, find_damage, recipe_key
 from common.errors import UserError
 

@@ -1,0 +1,1 @@
+"""Every method on the same tasks, backbone and clock: which one wins where."""

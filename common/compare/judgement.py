@@ -1,0 +1,195 @@
+"""What a recorded comparison says, from stored predictions and times alone: fronts, winners, who is never worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from common.compare.names import BASELINE, LADDER, SPEEDS
+from common.records.claims import SURE, by_task, gain, has_learned, speedup, system
+from common.records.effects import Effect
+from common.records.predictions import Evidence
+from common.records.runs import RunRecord
+
+NEARLY = 0.97
+"""A system counts as so many times as fast if it lacks at most 3 %, what an A/A control may be off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """A method at a setting, on one task over all seeds.
+
+    Attributes:
+        method, setting: which.
+        speed: times as fast as the baseline, one text at a time.
+        gained: points over the baseline.
+    """
+
+    method: str
+    setting: str
+    speed: Effect
+    gained: Effect
+
+    @property
+    def name(self) -> str:
+        """For prose."""
+        return f"{self.method} ({self.setting})" if self.setting else self.method
+
+
+@dataclass(frozen=True, eq=False)
+class TaskStandings:
+    """All systems of one task."""
+
+    task: str
+    seeds: Sequence[Evidence]
+
+    @cached_property
+    def learned(self) -> bool:
+        """Whether the baseline did: elsewhere whoever is cheapest loses nothing."""
+        return has_learned(self.seeds, system(BASELINE))
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """Every system that all seeds have, the baseline left out."""
+        names = [set(_timed_systems(evidence)) for evidence in self.seeds]
+        shared = [key for key in _timed_systems(self.seeds[0]) if all(key in known for known in names)]
+        return [
+            Standing(
+                method,
+                setting,
+                speedup(self.seeds, method, setting),
+                gain(self.seeds, system(method, setting), system(BASELINE)),
+            )
+            for method, setting in shared
+            if method != BASELINE
+        ]
+
+    def ahead(self, first: Standing, second: Standing) -> Effect:
+        """Points that the first scores above the second."""
+        return gain(self.seeds, system(first.method, first.setting), system(second.method, second.setting))
+
+    def surely_ahead(self, first: Standing, second: Standing) -> bool:
+        """At the level of a 95 % interval."""
+        return self.ahead(first, second).p_above(0.0) <= SURE
+
+    def front(self) -> list[Standing]:
+        """The systems that no other one beats in both, by their means; fastest last."""
+        front: list[Standing] = []
+        for standing in sorted(self.standings, key=lambda s: -s.speed.value):
+            if not front or standing.gained.value > front[-1].gained.value:
+                front.append(standing)
+        return front[::-1]
+
+    def at_least(self, speed: float) -> list[Standing]:
+        """Who is so fast, best score first."""
+        fast = [s for s in self.standings if s.speed.value >= NEARLY * speed]
+        return sorted(fast, key=lambda s: -s.gained.value)
+
+    def never_worth_it(self) -> list[str]:
+        """Methods of which every system is surely beaten by another method's that is as fast or faster."""
+        methods = dict.fromkeys(s.method for s in self.standings if s.method != LADDER)
+        return [method for method in methods if all(self._beaten(s) for s in self.standings if s.method == method)]
+
+    def _beaten(self, standing: Standing) -> bool:
+        rivals = (s for s in self.standings if s.method != standing.method and s.speed.value >= standing.speed.value)
+        return any(self.surely_ahead(rival, standing) for rival in rivals)
+
+    def better_than_the_ladder(self) -> list[Standing]:
+        """Systems surely ahead of a rung that is no faster: what leaving fewer layers would not give."""
+        rungs = [s for s in self.standings if s.method == LADDER]
+        found = []
+        for standing in self.standings:
+            slower = [rung for rung in rungs if rung.speed.value <= standing.speed.value]
+            best = max(slower, key=lambda rung: rung.gained.value, default=None)
+            if standing.method != LADDER and best is not None and self.surely_ahead(standing, best):
+                found.append(standing)
+        return found
+
+
+def _timed_systems(evidence: Evidence) -> list[tuple[str, str]]:
+    names = [name.removesuffix("/answers") for name in evidence.arrays if name.endswith("/answers")]
+    split = [tuple(name.split("@", 1)) if "@" in name else (name, "") for name in names]
+    return [(method, setting) for method, setting in split if f"{_key(method, setting)}/seconds" in evidence]
+
+
+def _key(method: str, setting: str) -> str:
+    return f"{method}@{setting}" if setting else method
+
+
+# -- In words ---------------------------------------------------------------------------------------------------------
+
+
+def standings_of(run: RunRecord) -> list[TaskStandings]:
+    """One a task; a user's own tasks too, since nothing of a paper is judged here."""
+    return [TaskStandings(task, seeds) for task, seeds in by_task(run.all_evidence).items()]
+
+
+def sentences(task: TaskStandings) -> Iterator[str]:
+    """What a user should know of one task."""
+    if not task.learned:
+        yield "The baseline did not learn this task, so nothing can be lost and nothing is compared."
+        return
+    for speed in SPEEDS:
+        fast = task.at_least(speed)
+        if not fast:
+            yield f"At least {speed:g} times as fast: nobody."
+            continue
+        best, others = fast[0], fast[1:]
+        close = [s.method for s in others if s.method != best.method and not task.surely_ahead(best, s)]
+        text = f"At least {speed:g} times as fast: {best.name}, {_points(best.gained)}"
+        yield text + (f"; within the noise of it: {', '.join(dict.fromkeys(close))}." if close else ".")
+    above = task.better_than_the_ladder()
+    named = ", ".join(s.name for s in above)
+    yield (
+        f"Surely better than as fast a static ladder: {named}."
+        if above
+        else ("No method is surely better than simply keeping fewer layers at the same speed.")
+    )
+    never = task.never_worth_it()
+    if never:
+        yield f"Never worth it here (something as fast is surely better at every setting): {', '.join(never)}."
+
+
+def _points(gained: Effect) -> str:
+    low, high = gained.interval
+    word = "gained" if gained.value >= 0 else "lost"
+    ends = sorted((abs(low), abs(high))) if low * high > 0 else (-high, -low) if word == "lost" else (low, high)
+    return f"{abs(gained.value):.1f} points {word} [{ends[0]:.1f}, {ends[1]:.1f}]"
+
+
+def verdict_markdown(run: RunRecord) -> str:
+    """Every task's sentences and its front."""
+    lines = [f"### Which method where: run `{run.name}`", ""]
+    for task in standings_of(run):
+        seeds = len(task.seeds)
+        lines += [f"**{task.task}** ({seeds} seed{'s' if seeds > 1 else ''})", ""]
+        lines += [f"- {sentence}" for sentence in sentences(task)]
+        if task.learned:
+            front = ", ".join(f"{s.name} {s.speed.value:.1f}x {s.gained.value:+.1f}" for s in task.front())
+            lines.append(f"- Pareto front (speed-up, points over the baseline): {front}.")
+        lines.append("")
+    return "\n".join(lines)
+
+
+# -- The area score ---------------------------------------------------------------------------------------------------
+
+
+def area_over_ladder(points: Sequence[tuple[float, float]], ladder: Sequence[tuple[float, float]]) -> float | None:
+    """Mean over a method's points of its score less the ladder's at the same cost (ELUE's score).
+
+    Args:
+        points: (cost as a share of the baseline's, score) of the method.
+        ladder: the same of the static ladder and the baseline; costs between its rungs are interpolated linearly.
+
+    Returns:
+        None if no point lies within the ladder's range.
+    """
+    ordered = sorted(ladder)
+    costs, scores = np.array([c for c, _ in ordered]), np.array([s for _, s in ordered])
+    inside = [(cost, score) for cost, score in points if costs[0] <= cost <= costs[-1]]
+    if not inside:
+        return None
+    return float(np.mean([score - np.interp(cost, costs, scores) for cost, score in inside]))

@@ -1,0 +1,8 @@
+"""Names and speeds that measuring and judging share."""
+
+from __future__ import annotations
+
+BASELINE, LADDER, INT8, TFIDF = "baseline", "static ladder", "int8 baseline", "TF-IDF"
+
+SPEEDS = (1.5, 2.0, 3.0, 4.0)
+"""FLOPs of the baseline over a contender's, on tune: where methods with many settings are compared."""
