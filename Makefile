@@ -23,7 +23,7 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce record compare record-compare plan list tables regress regress-update mutants bench test lint format clean
+.PHONY: help reproduce record compare record-compare tune plan list tables regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ compare: $(STAMP)  ## every method on the same tasks, which one wins where: TASK
 
 record-compare: $(STAMP)  ## the same, written to the committed record, with tables and figures
 	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)" --record
+
+tune: $(STAMP)  ## search the recipe of the baseline and the static ladder (a GPU, or hours)
+	@$(COMMAND) tune $(OPTIONS)
 
 plan: $(STAMP)  ## what `reproduce` would run, with estimated cost; runs nothing
 	@$(COMMAND) plan "$(PAPER)" $(OPTIONS)

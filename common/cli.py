@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--methods", default="", help="comma-separated methods instead of all")
     compare.add_argument("--record", action="store_true", help="write the committed record")
     _add_run_options(compare)
+    tune = add("tune", _tune, "search the recipe of the baseline and the static ladder on held-back data")
+    _add_run_options(tune)
     add("list", _list, "papers, their tables and figures, what has been run, verdicts")
     add("report", _report, "tables, figures, verdicts and the README summary from the records")
     regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
@@ -107,6 +109,19 @@ def _compare(options: argparse.Namespace) -> int:
     if options.record:
         return run_command([comparison(names)], request.for_the_record(), record_comparison)
     return run_command([comparison(names)], request, compare)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from common.replication import RESULTS, ROOT
+    from common.runner import Request, bare_run
+    from common.tuning import search, write_table
+
+    run = bare_run(Request.parse(options))
+    tasks = run.tasks_or({"builtin": ("sentiment", "entailment", "paraphrase"), "files": (), "hub": ()})
+    path = RESULTS / "baselines" / f"{run.name}.md"
+    write_table(path, run, tasks, list(search(run, tasks)))
+    print(path.relative_to(ROOT))
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -151,6 +151,12 @@ def prepare(
     return prepared
 
 
+def bare_run(request: Request, tell: Callable[[str], None] = say) -> Run:
+    """A run of no paper: no steps, nothing kept but what is trained."""
+    cache = default_root()
+    return _run(request, request.run_name, cache, cache / "scratch", Relay(), tell)
+
+
 def _prepare_run(
     replication: Replication, request: Request, name: str, cache: Path, tell: Callable[[str], None]
 ) -> Prepared:
@@ -158,7 +164,11 @@ def _prepare_run(
     identity = [replication.sources_fingerprint(), asked]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     journal, relay = Journal(cache / "journal" / f"{replication.slug}-{name}-{key}"), Relay()
-    run = Run(
+    return Prepared(_run(request, name, cache, journal.folder, relay, tell), [], journal, relay)
+
+
+def _run(request: Request, name: str, cache: Path, scratch: Path, relay: Relay, tell: Callable[[str], None]) -> Run:
+    return Run(
         name=name,
         scale=request.scale,
         data=request.data,
@@ -166,11 +176,10 @@ def _prepare_run(
         task_names=request.tasks,
         seeds=tuple(range(request.seeds)),
         store=ArtifactStore(cache),
-        scratch=journal.folder,
+        scratch=scratch,
         progress=relay,
         say=tell,
     )
-    return Prepared(run, [], journal, relay)
 
 
 def names_and_seconds(prepared: Iterable[Prepared]) -> tuple[list[str], list[float]]:
