@@ -94,7 +94,9 @@ class TaskStandings:
         return [method for method in methods if all(self._beaten(s) for s in self.standings if s.method == method)]
 
     def _beaten(self, standing: Standing) -> bool:
-        rivals = (s for s in self.standings if s.method != standing.method and s.speed.value >= standing.speed.value)
+        rivals = (
+            s for s in self.standings if s.method != standing.method and s.speed.value >= NEARLY * standing.speed.value
+        )
         return any(self.surely_ahead(rival, standing) for rival in rivals)
 
     def better_than_the_ladder(self) -> list[Standing]:
@@ -102,7 +104,7 @@ class TaskStandings:
         rungs = [s for s in self.standings if s.method == LADDER]
         found = []
         for standing in self.standings:
-            slower = [rung for rung in rungs if rung.speed.value <= standing.speed.value]
+            slower = [rung for rung in rungs if NEARLY * rung.speed.value <= standing.speed.value]
             best = max(slower, key=lambda rung: rung.gained.value, default=None)
             if standing.method != LADDER and best is not None and self.surely_ahead(standing, best):
                 found.append(standing)
