@@ -1,9 +1,10 @@
 """How busy others kept the machine while something was timed.
 
 A ratio of two times is only as good as the quiet around it: on a machine that others use, an arm may lose a core that
-its baseline had. So while something is timed it is measured how many cores were busy on the whole machine, less what
-this process took itself. Whoever wants to know (`collected_loads`) gets one `Load` for each timing; the run keeps their
-mean and the largest with its record, and a timed claim is not decided where others took more than `QUIET`.
+its baseline had. So while something is timed it is measured how many of the cores that this process may run on (all,
+unless it is pinned) were busy, less what it took itself. Whoever wants to know (`collected_loads`) gets one `Load` for
+each timing; the run keeps their mean and the largest with its record, and a timed claim is not decided where others
+took more than `QUIET`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from common.timing.threads import usable_processors
 
 QUIET = 0.5
 """Cores that others may keep busy while something is timed."""
@@ -86,7 +89,7 @@ def timing_facts(loads: Sequence[Load]) -> dict[str, float]:
 @dataclass(frozen=True, slots=True)
 class _Reading:
     wall: float
-    machine: float
+    cores: float
     own: float
 
     @staticmethod
@@ -96,15 +99,18 @@ class _Reading:
         return _Reading(time.monotonic(), _busy_seconds(), mine)
 
     def since(self, before: _Reading) -> Load:
-        others = (self.machine - before.machine) - (self.own - before.own)
+        others = (self.cores - before.cores) - (self.own - before.own)
         return Load(self.wall - before.wall, max(0.0, others))
 
 
 def _busy_seconds() -> float:
-    """Processor time that all cores have spent on work, theft by other guests of the same host included."""
+    """Processor time that our cores have spent on work, theft by other guests of the same host included."""
     import psutil
 
-    times = psutil.cpu_times()
+    cores = psutil.cpu_times(percpu=True)
+    allowed = usable_processors()
+    # Where processors are numbered otherwise than they are listed (some are switched off), all of them count.
+    ours = [cores[number] for number in allowed] if max(allowed) < len(cores) else cores
     # Linux counts the time of guests among that of users, too.
     idle = ("idle", "iowait", "guest", "guest_nice")
-    return float(sum(value for name, value in times._asdict().items() if name not in idle))
+    return float(sum(value for times in ours for name, value in times._asdict().items() if name not in idle))

@@ -11,17 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def usable_processors() -> list[int]:
+    """Numbers of the logical processors that this process may run on: those of its CPU affinity, else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
     """Physical cores that this process may run on: not more than its CPU affinity allows."""
     import psutil
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(usable_processors())
     return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
 @contextmanager
 def pinned_threads(threads: int | None = None) -> Iterator[int]:
     """Let PyTorch compute with `threads` threads (by default one per usable core) inside the block.
+
+    More threads than the processors that this process may run on would wait for each other: they are not started.
 
     Yields:
         The number of threads in force, to be recorded; afterwards the old number is back.
@@ -35,7 +44,7 @@ def pinned_threads(threads: int | None = None) -> Iterator[int]:
     if wanted < 1:
         raise ValueError(f"expected at least 1 thread, found {wanted}")
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted)
+    torch.set_num_threads(min(wanted, len(usable_processors())))
     try:
         yield torch.get_num_threads()
     finally:

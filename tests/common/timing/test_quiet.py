@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,18 +19,25 @@ from common.timing.quiet import Load, busy_now, collected_loads, timing_facts, w
 
 
 class Machine:
-    """A machine whose clocks are set by hand."""
+    """A machine of four processors whose clocks are set by hand; this process may run on those of `allowed`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wall, self.own, self.user, self.idle = 0.0, 0.0, 0.0, 0.0
+        self.wall, self.own, self.user = 0.0, 0.0, [100.0, 200.0, 300.0, 400.0]
+        self.allowed = [0, 1, 2, 3]
         monkeypatch.setattr(quiet.time, "monotonic", lambda: self.wall)
         monkeypatch.setattr(quiet.os, "times", lambda: os.times_result((self.own, 0, 0, 0, 0)))
-        monkeypatch.setattr(psutil, "cpu_times", lambda: _Times(self.user, self.idle))
+        monkeypatch.setattr(quiet, "usable_processors", lambda: self.allowed)
+        monkeypatch.setattr(psutil, "cpu_times", self._cpu_times)
 
-    def work(self, wall: float, own: float, others: float) -> None:
-        """Let `wall` seconds pass, of which this process and others took so much processor time."""
-        self.wall, self.own, self.user = self.wall + wall, self.own + own, self.user + own + others
-        self.idle += 2 * wall - own - others
+    def _cpu_times(self, percpu: bool = False) -> Any:
+        each = [_Times(user, 4 * self.wall - user) for user in self.user]
+        return each if percpu else _Times(sum(self.user), 0.0)
+
+    def work(self, wall: float, own: float, others: float, processor: int = 0) -> None:
+        """Let `wall` seconds pass: this process took so much time of its first processor, others of `processor`."""
+        self.wall, self.own = self.wall + wall, self.own + own
+        self.user[self.allowed[0]] += own
+        self.user[processor] += others
 
 
 class _Times:
@@ -55,6 +63,22 @@ def test_what_others_do_is_counted_in_cores(machine: Machine) -> None:
     with collected_loads() as loads, watched_load():
         machine.work(10, own=10, others=7)
     assert loads == [Load(10, 7)] and loads[0].cores == pytest.approx(0.7)
+
+
+def test_a_pinned_process_is_disturbed_on_its_own_processors_alone(machine: Machine) -> None:
+    machine.allowed = [1, 3]
+    with collected_loads() as loads:
+        for processor in range(4):
+            with watched_load():
+                machine.work(10, own=10, others=1 + processor, processor=processor)
+    assert loads == [Load(10, 0), Load(10, 2), Load(10, 0), Load(10, 4)]
+
+
+def test_processors_numbered_otherwise_than_listed_all_count(machine: Machine) -> None:
+    machine.allowed = [1, 4]
+    with collected_loads() as loads, watched_load():
+        machine.work(10, own=10, others=3, processor=2)
+    assert loads == [Load(10, 3)]
 
 
 def test_nobody_collects_nothing(machine: Machine) -> None:

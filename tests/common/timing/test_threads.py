@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,18 +10,33 @@ from common.timing import threads
 from common.timing.threads import pinned_threads, usable_cores
 
 
-def test_threads_are_pinned_and_restored() -> None:
+@pytest.fixture
+def three() -> Iterator[None]:
+    """PyTorch computes with three threads."""
     before = torch.get_num_threads()
-    with pinned_threads(before + 1) as found:
-        assert found == torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
 
-def test_threads_are_restored_after_an_error() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="inside"), pinned_threads(before + 1):
+def test_threads_are_pinned_and_restored(three: None) -> None:
+    with pinned_threads(1) as found:
+        assert found == torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_threads_are_restored_after_an_error(three: None) -> None:
+    with pytest.raises(RuntimeError, match="inside"), pinned_threads(1):
         raise RuntimeError("inside")
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
+
+
+def test_no_more_threads_than_processors_to_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_processors", lambda: [5, 7])
+    with pinned_threads(3) as found:
+        assert found == 2
+    with pinned_threads(1) as found:
+        assert found == 1
 
 
 def test_tests_compute_with_one_thread() -> None:
