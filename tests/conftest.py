@@ -46,3 +46,22 @@ def collected_before() -> None:
     """What is loaded by now is no garbage: the collection before each timing passes over it, which saves a second."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def float32_everywhere() -> Iterator[None]:
+    """Tests train in float32, whatever the processor does fast; a test of bfloat16 names it in its plan."""
+    from common.devices import float32_training
+
+    with float32_training():
+        yield
+
+
+@pytest.fixture
+def machine_as_it_is() -> Iterator[None]:
+    """Training in what this machine does fast, as outside the tests."""
+    from common import devices
+
+    token = devices._float32_alone.set(False)
+    yield
+    devices._float32_alone.reset(token)

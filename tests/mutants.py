@@ -116,7 +116,7 @@ MUTANTS = (
         "the baseline is not trained",
         "common/training/finetune.py",
         "report = fit(model, batches, classification_loss, plan, checkpoint=checkpoint, progress=self.progress)",
-        "report = FitReport(0.0, 0, 0.0)",
+        "report = FitReport(0.0, 0, 0.0, 'cpu', 'float32', 1)",
         LEARNS,
     ),
     Mutant(

@@ -20,9 +20,10 @@ def matmul_rate(
     *,
     repeats: int = 20,
     device: str = "cpu",
+    precision: str = "float32",
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Best measured rate of a float32 product [m, k] x [k, n], in FLOP/s (2 per multiply-add).
+    """Best measured rate of a product [m, k] x [k, n], in FLOP/s (2 per multiply-add).
 
     It uses as many threads as PyTorch does at the call: measure it inside the same `pinned_threads` as the model. A
     model of this shape cannot be expected to run faster, but a much larger product may reach a higher rate.
@@ -33,13 +34,15 @@ def matmul_rate(
         n: columns of the right matrix, e.g. intermediate.
         repeats: timed products; the fastest counts.
         device: where to multiply.
+        precision: of both matrices and of the product, as PyTorch names it.
         clock: seconds, monotonic.
     """
     import torch
 
-    left = torch.randn(m, k, device=device)
-    right = torch.randn(k, n, device=device)
-    product = torch.empty(m, n, device=device)
+    dtype: torch.dtype = getattr(torch, precision)
+    left = torch.randn(m, k, device=device, dtype=dtype)
+    right = torch.randn(k, n, device=device, dtype=dtype)
+    product = torch.empty(m, n, device=device, dtype=dtype)
 
     def multiply(_: int) -> None:
         torch.mm(left, right, out=product)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -102,5 +102,4 @@ class FineTuner:
 
 def write_report(folder: Path, report: FitReport) -> None:
     """Keep how the training went beside what it made."""
-    values = {"last_epoch_loss": report.last_epoch_loss, "steps": report.steps}
-    write_json(folder / "training.json", {**values, "tokens_per_second": report.tokens_per_second})
+    write_json(folder / "training.json", asdict(report))

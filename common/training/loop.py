@@ -2,6 +2,10 @@
 
 A checkpoint holds the weights, the optimiser's state and the random state, all in safetensors (nothing is ever
 unpickled). A run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
+
+Where the device has the instructions, matrices are multiplied in bfloat16 (autocast); weights, gradients, moments and
+losses stay float32. A checkpoint therefore does not depend on the precision, but a trained model does: the precision
+is part of its recipe, the kind of device is only told in its report.
 """
 
 from __future__ import annotations
@@ -14,16 +18,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs, convert_to_fp32
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from common.devices import Precision, available_device, training_precision
 from common.records.measurements import atomic_write
+from common.timing.interleave import device_synchroniser
 from common.training.allocator import freed_memory_kept
 from common.training.batches import EpochSource, Movable
 
@@ -36,7 +43,8 @@ class TrainingPlan:
     """The hyper-parameters of one training.
 
     `warmup` is the share of steps over which the learning rate rises from 0; after it, the rate falls linearly
-    to 0 at the last step. `max_gradient_norm` None leaves gradients as they are.
+    to 0 at the last step. `max_gradient_norm` None leaves gradients as they are. `precision` is what the device does
+    fast (`auto`, see `common.devices.training_precision`) or one that is named.
     """
 
     learning_rate: float
@@ -48,19 +56,36 @@ class TrainingPlan:
     warmup: float = 0.0
     max_gradient_norm: float | None = 1.0
     max_length: int = 128
+    precision: Precision | Literal["auto"] = "auto"
 
-    def recipe(self) -> dict[str, float | None]:
-        """The plan as JSON, for an artifact's key."""
-        return asdict(self)
+    def precision_on(self, device: torch.device) -> Precision:
+        """What training on `device` multiplies matrices in."""
+        return training_precision(device) if self.precision == "auto" else self.precision
+
+    def recipe(self) -> dict[str, float | str | None]:
+        """The plan as JSON, for an artifact's key; the precision is that of the device at hand."""
+        return {**asdict(self), "precision": self.precision_on(available_device())}
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """How a training went: the mean loss of its last epoch, steps done here, and the tokens per second."""
+    """How a training went, and on what.
+
+    Attributes:
+        last_epoch_loss: mean loss of the last epoch.
+        steps: done here; less than all of them after an interruption.
+        tokens_per_second: padding included; making batches counts, writing checkpoints does not.
+        device: its kind, e.g. `cpu`.
+        precision: of its matrix products.
+        threads: of PyTorch on the CPU.
+    """
 
     last_epoch_loss: float
     steps: int
     tokens_per_second: float
+    device: str
+    precision: Precision
+    threads: int
 
 
 Progress = Callable[[int, int], None]
@@ -114,28 +139,35 @@ def fit(
         make_optimizer: by default AdamW; a table with sparse gradients needs another one.
         checkpoint_every_s: seconds between checkpoints.
     """
-    accelerator = Accelerator()
+    device = available_device()
+    precision = plan.precision_on(device)
+    # The state behind every Accelerator of a process is one, and keeps its mixed precision: what differs between two
+    # trainings is whether autocast is on. Each weight is used once a step, so a cache of cast weights would save
+    # nothing, and one that was filled without gradients (a teacher's pass) would lose them.
+    autocast = AutocastKwargs(enabled=precision == "bfloat16", cache_enabled=False)
+    accelerator = Accelerator(mixed_precision="bf16", kwargs_handlers=[autocast])
     parameters = [p for p in module.parameters() if p.requires_grad]
+    module.to(device)
     optimizer = make_optimizer(module, plan)
     total = plan.epochs * len(batches)
     schedule = LambdaLR(optimizer, linear_schedule(plan, total))
-    module.to(accelerator.device)
-    prepared, stepper = accelerator.prepare(module, optimizer)
+    stepper = accelerator.prepare(optimizer)
     torch.manual_seed(plan.seed)
     state = _LoopState(module, optimizer, schedule)
     first = state.load(checkpoint) if checkpoint.exists() else 0
+    tokens, losses, watch = 0, [torch.zeros(())], _Watch(device_synchroniser())
+    module.train()
     saved_at = time.monotonic()
-    seconds, tokens, losses = 0.0, 0, [torch.zeros(())]
-    prepared.train()
-    with freed_memory_kept(), deferred_interrupt() as interrupted:
+    with freed_memory_kept(), repeatable(device), float32_outputs(module), deferred_interrupt() as interrupted:
         for epoch in range(first // len(batches), plan.epochs):
             losses = []
             for index, cpu_batch in enumerate(batches.epoch(epoch)):
                 if epoch * len(batches) + index < first:
                     continue
-                started = time.perf_counter()
-                batch = cpu_batch.to(accelerator.device)
-                value = loss(prepared, batch)
+                watch.start()
+                batch = cpu_batch.to(device)
+                with accelerator.autocast():
+                    value = loss(module, batch)
                 accelerator.backward(value)
                 if plan.max_gradient_norm is not None:
                     accelerator.clip_grad_norm_(parameters, plan.max_gradient_norm)
@@ -143,18 +175,66 @@ def fit(
                 schedule.step()
                 stepper.zero_grad()
                 state.step += 1
-                seconds += time.perf_counter() - started
                 tokens += batch.tokens
                 losses.append(value.detach())
                 progress(state.step, total)
                 if interrupted() or time.monotonic() - saved_at > checkpoint_every_s:
+                    watch.stop()
                     state.save(checkpoint)
                     saved_at = time.monotonic()
                 if interrupted():
                     raise KeyboardInterrupt
+    watch.stop()
     module.eval()
     last = torch.stack(losses).mean().item() if losses else 0.0
-    return FitReport(last, state.step - first, tokens / seconds if seconds else 0.0)
+    speed = tokens / watch.seconds if watch.seconds else 0.0
+    return FitReport(last, state.step - first, speed, device.type, precision, torch.get_num_threads())
+
+
+@contextmanager
+def float32_outputs(module: nn.Module) -> Iterator[None]:
+    """Within the block what `module` returns (tensors in tuples, lists, dicts) is float32, whatever it computed in.
+
+    A loss then works in float32 also where autocast leaves its operations as they are, as softmax on a CPU.
+    """
+    hook = module.register_forward_hook(lambda _module, _inputs, outputs: convert_to_fp32(outputs))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Within the block a GPU sums in a fixed order wherever PyTorch has such a way; a CPU always does."""
+    if device.type != "cuda":
+        yield
+        return
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+@dataclass
+class _Watch:
+    """Seconds between `start` and `stop`, work queued on a device included; starting a running watch does nothing."""
+
+    synchronise: Callable[[], object]
+    seconds: float = 0.0
+    _started: float | None = None
+
+    def start(self) -> None:
+        if self._started is None:
+            self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        if self._started is not None:
+            self.synchronise()
+            self.seconds += time.perf_counter() - self._started
+            self._started = None
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from common.devices import available_device
+from common import devices
+from common.devices import available_device, float32_training, timing_device, training_precision
 from common.timing.interleave import device_synchroniser, nothing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,47 @@ def test_an_accelerator_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("meta"))
     assert available_device() == torch.device("meta")
     assert device_synchroniser() is torch.accelerator.synchronize
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("avx512", "amx", "expected"),
+    [(False, False, "float32"), (True, False, "bfloat16"), (False, True, "bfloat16"), (True, True, "bfloat16")],
+)
+def test_a_cpu_trains_in_bfloat16_if_it_has_the_instructions(
+    machine_as_it_is: None, monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert training_precision(CPU) == expected
+    with float32_training():
+        assert training_precision(CPU) == "float32"
+    assert training_precision(CPU) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo to compare with")
+def test_torch_and_the_kernel_agree_on_the_instructions(machine_as_it_is: None) -> None:
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert (training_precision(CPU) == "bfloat16") == ("avx512_bf16" in flags or "amx_tile" in flags)
+
+
+def test_a_gpu_trains_in_bfloat16_unless_it_would_emulate_it(
+    machine_as_it_is: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for native in (True, False):
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True, n=native: n or including_emulation
+        )
+        assert training_precision(torch.device("cuda")) == ("bfloat16" if native else "float32")
+    assert training_precision(torch.device("mps")) == "float32"
+
+
+def test_timing_is_where_training_is_unless_the_cpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_device", lambda: torch.device("cuda"))
+    assert timing_device("auto") == torch.device("cuda")
+    assert timing_device("cpu") == CPU
 
 
 def test_nobody_else_asks_torch_for_the_accelerator() -> None:

@@ -49,7 +49,7 @@ def loss(module: nn.Module, batch: Points) -> Tensor:
     return F.mse_loss(module(batch.x).squeeze(-1), batch.y)
 
 
-PLAN = TrainingPlan(learning_rate=0.05, epochs=4, batch_size=8, seed=1, warmup=0.25, weight_decay=0.01)
+PLAN = TrainingPlan(0.05, epochs=4, batch_size=8, seed=1, warmup=0.25, weight_decay=0.01, precision="float32")
 
 
 def quiet(done: int, total: int) -> None:
