@@ -10,12 +10,15 @@ DATA_DIR ?=
 SEEDS ?= 1
 TASKS ?=
 METHODS ?=
+TIMING_DEVICE ?= auto
+ENCODER ?=
 
 COMMAND = $(BIN)/python -m common.cli
-OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)"
+OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)" \
+	--timing-device "$(TIMING_DEVICE)" --encoder "$(ENCODER)"
 
 # What is typed after `make` and is none of these is refused: a misspelt option would be ignored in silence.
-KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS PYTHON
+KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS ENCODER TIMING_DEVICE PYTHON
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 upper = $(shell echo "$(1)" | tr 'a-z-' 'A-Z_')
 meant = $(firstword $(filter $(KNOWN),$(1) $(1)S $(patsubst %S,%,$(1)) $(patsubst DATA%,DATA_%,$(1))))

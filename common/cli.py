@@ -14,9 +14,20 @@ from collections.abc import Callable, Sequence
 
 from common.errors import UserError
 
+# Read by libraries when they are loaded, so set before anything is; what the user says counts.
+BEFORE_TORCH = {
+    # Threads that wait sleep. If they spin, whoever shares the cores waits for them: two processes on two cores were
+    # seen to take several times as long for matrix products, and a hundred times as long for small ones.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # cuBLAS sums in a fixed order only with a workspace of its own.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    for name, value in BEFORE_TORCH.items():
+        os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal without a character for it shows a question mark.
@@ -81,6 +92,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
     parser.add_argument("--seeds", default="1", help="how many training seeds (default 1)")
     parser.add_argument("--tasks", default="", help="comma-separated tasks instead of the paper's own")
+    parser.add_argument("--encoder", default="", help="a local folder or a hub id instead of the scale's encoder")
+    parser.add_argument("--timing-device", default="auto", help="auto (default: where it is trained) or cpu")
 
 
 def _run(options: argparse.Namespace) -> int:

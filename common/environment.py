@@ -30,7 +30,7 @@ CPU_FLAGS = (
     "amx_bf16", "amx_int8", "asimd", "sve", "bf16",
 )  # fmt: skip
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 def environment() -> dict[str, Any]:

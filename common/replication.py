@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -24,7 +25,10 @@ from common.scales import Scale
 from common.tasks.catalogue import SMOKE_TASKS
 
 if TYPE_CHECKING:
+    import torch
+
     from common.artifacts import ArtifactStore
+    from common.devices import TimingChoice
     from common.encoders.sources import PretrainedEncoder
     from common.paper import Paper
     from common.progress import RunProgress
@@ -147,6 +151,7 @@ class Run:
         progress: told how far a step is.
         say: prints a line.
         backbone: the pretrained encoder that the user named; empty means each recipe's own.
+        timing: where latency is measured: on the device of training (`auto`) or on the CPU.
     """
 
     name: str
@@ -160,6 +165,7 @@ class Run:
     progress: Callable[[int, int], None]
     say: Callable[[str], None]
     backbone: str = ""
+    timing: TimingChoice = "auto"
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
     _whole: dict[str, int] = field(default_factory=dict)
@@ -213,6 +219,22 @@ class Run:
 
             self._encoders[name] = load_encoder(name)
         return self._encoders[name]
+
+    @property
+    def timing_device(self) -> torch.device:
+        """The device that latency is measured on."""
+        from common.devices import timing_device
+
+        return timing_device(self.timing)
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """What this run trains and times on, for its record; a model made before says so in its training.json."""
+        from common.devices import available_device, training_precision
+
+        training = available_device()
+        precision = "float32" if self.scale.float32 else training_precision(training)
+        return {"training": training.type, "precision": precision, "timing": self.timing_device.type}
 
     @property
     def encoder_bytes(self) -> int:
@@ -314,6 +336,7 @@ def execute(
         run: what the steps work on.
         first: number of the first step within the command.
     """
+    from common.devices import float32_training
     from common.timing.quiet import collected_loads
 
     measurements: list[Measurement] = []
@@ -322,7 +345,7 @@ def execute(
         path = journal.path(index)
         found = path.exists()
         if not found:
-            with collected_loads() as loads:
+            with collected_loads() as loads, float32_training() if run.scale.float32 else nullcontext():
                 results = [m.model_copy(update={"scale": run.scale.name, "data": run.data}) for m in step.measure()]
             journal.keep_loads(index, loads)
             write_measurements(path, results)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from common.artifacts import ArtifactStore, default_root
 from common.environment import environment
@@ -25,6 +26,9 @@ from common.tasks import canonical_names
 from common.tasks.catalogue import check_source, find_facts
 from common.timing.quiet import timing_facts
 
+if TYPE_CHECKING:
+    from common.devices import TimingChoice
+
 MOST_SEEDS = 100
 
 
@@ -37,19 +41,23 @@ class Request:
     data_dir: Path | None
     seeds: int
     tasks: tuple[str, ...]
+    timing: TimingChoice = "auto"
+    encoder: str = ""
 
     @staticmethod
     def parse(options: argparse.Namespace) -> Request:
         """Check the command line's options.
 
         Raises:
-            UserError: an unknown scale, source or task, a seed count that is no positive number, or no data folder.
+            UserError: an unknown scale, source, task or timing device, a seed count that is no positive number, or no
+                data folder.
         """
         scale, data = find_scale(options.scale), options.data
         check_source(data)
         seeds = _seed_count(options.seeds)
         data_dir = _data_folder(data, options.data_dir)
-        return Request(scale, data, data_dir, seeds, _task_names(options.tasks, data, data_dir))
+        tasks, timing = _task_names(options.tasks, data, data_dir), _timing_choice(options.timing_device)
+        return Request(scale, data, data_dir, seeds, tasks, timing, options.encoder.strip())
 
     @property
     def run_name(self) -> str:
@@ -84,6 +92,15 @@ def _seed_count(text: str) -> int:
     if text.isdecimal() and len(text) <= len(str(MOST_SEEDS)) and 1 <= int(text) <= MOST_SEEDS:
         return int(text)
     raise UserError(f"SEEDS is how many seeds, 1 to {MOST_SEEDS}; got {text[:20]!r}. Type SEEDS=3")
+
+
+def _timing_choice(text: str) -> TimingChoice:
+    if text in ("auto", "cpu"):
+        return cast("TimingChoice", text)
+    raise UserError(
+        f"TIMING_DEVICE is where latency is measured: auto (the device of training) or cpu; got {text[:20]!r}. "
+        "Type TIMING_DEVICE=cpu"
+    )
 
 
 def _data_folder(data: str, text: str) -> Path | None:
@@ -160,7 +177,16 @@ def bare_run(request: Request, tell: Callable[[str], None] = say) -> Run:
 def _prepare_run(
     replication: Replication, request: Request, name: str, cache: Path, tell: Callable[[str], None]
 ) -> Prepared:
-    asked = [name, request.scale.name, request.data, str(request.data_dir), request.tasks, request.seeds]
+    asked = [
+        name,
+        request.scale.name,
+        request.data,
+        str(request.data_dir),
+        request.tasks,
+        request.seeds,
+        request.timing,
+        request.encoder,
+    ]
     identity = [replication.sources_fingerprint(), asked]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     journal, relay = Journal(cache / "journal" / f"{replication.slug}-{name}-{key}"), Relay()
@@ -179,6 +205,8 @@ def _run(request: Request, name: str, cache: Path, scratch: Path, relay: Relay, 
         scratch=scratch,
         progress=relay,
         say=tell,
+        timing=request.timing,
+        backbone=request.encoder,
     )
 
 
@@ -219,6 +247,7 @@ def write_run(folder: Path, prepared: Prepared, measurements: list[Measurement],
         "seeds": list(run.seeds),
         "seconds": round(seconds),
         "facts": run.facts.model_dump(include={"backbones", "tasks"}),
+        "devices": run.devices,
         "timing": timing_facts(prepared.journal.loads),
         **environment(),
     }

@@ -25,6 +25,7 @@ class Scale:
         shapes: whether the paper's own architectures are measured too, with random weights.
         quality_verdicts: whether trained quality means anything at this scale.
         spares: whether costly tasks and models are left out, or left to the first seed.
+        float32: whether training keeps to float32 everywhere, so that metrics agree between machines.
     """
 
     name: str
@@ -36,12 +37,13 @@ class Scale:
     shapes: bool
     quality_verdicts: bool
     spares: bool
+    float32: bool = False
 
 
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", 512, 128, 256, 8, 2, shapes=False, quality_verdicts=False, spares=True),
+        Scale("smoke", 512, 128, 256, 8, 2, shapes=False, quality_verdicts=False, spares=True, float32=True),
         Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True, spares=True),
         Scale("base", 10_000, 1000, None, 64, 2, shapes=False, quality_verdicts=True, spares=False),
         Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True, spares=False),

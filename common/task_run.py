@@ -86,8 +86,8 @@ class TaskRun:
 
     @property
     def timing_device(self) -> torch.device:
-        """Where models are timed."""
-        return self.device
+        """Where models are timed: where they are trained, or the CPU."""
+        return self.run.timing_device
 
     @property
     def task(self) -> Task:

@@ -82,6 +82,7 @@ def test_no_paper_is_answered_with_all_of_them(refused: Refused, name: str) -> N
         (["--seeds", "x"], ["got 'x'", "Type SEEDS=3"]),
         (["--seeds", "1.5"], ["got '1.5'", "Type SEEDS=3"]),
         (["--seeds", "1000"], ["got '1000'", "Type SEEDS=3"]),
+        (["--timing-device", "gpu"], ["auto (the device of training) or cpu", "got 'gpu'", "Type TIMING_DEVICE=cpu"]),
         (["--data", "files"], ["DATA=files needs the folder", "Type DATA_DIR="]),
         (["--data-dir", "data"], ["DATA_DIR=data is read with DATA=files alone", "Type DATA=files"]),
         (["--data", "files", "--data-dir", "no/such"], ["there is no folder no/such", "Type DATA_DIR="]),
@@ -346,7 +347,7 @@ def test_the_list_answers_at_once_and_imports_nothing_heavy() -> None:
 
 # -- The Makefile is thin ---------------------------------------------------------------------------------------------
 
-DEFAULTS = '--scale "mini" --data "builtin" --data-dir "" --seeds "1" --tasks ""'
+DEFAULTS = '--scale "mini" --data "builtin" --data-dir "" --seeds "1" --tasks "" --timing-device "auto"'
 COMMAND = "python -m common.cli"
 
 
@@ -356,8 +357,10 @@ COMMAND = "python -m common.cli"
         (["reproduce", "PAPER=deeBERT"], f'{COMMAND} run "deeBERT" {DEFAULTS}'),
         (
             ["reproduce", "PAPER=all", "SCALE=smoke", "DATA=files", "DATA_DIR=my data", "SEEDS=3", "TASKS=rte,mrpc"],
-            f'{COMMAND} run "all" --scale "smoke" --data "files" --data-dir "my data" --seeds "3" --tasks "rte,mrpc"',
+            f'{COMMAND} run "all" --scale "smoke" --data "files" --data-dir "my data" --seeds "3" --tasks "rte,mrpc"'
+            ' --timing-device "auto"',
         ),
+        (["plan", "PAPER=x", "TIMING_DEVICE=cpu"], f'{COMMAND} plan "x" {DEFAULTS.replace("auto", "cpu")}'),
         (["record", "PAPER=deeBERT"], f'{COMMAND} record "deeBERT" {DEFAULTS}'),
         (["plan", "PAPER=deeBERT"], f'{COMMAND} plan "deeBERT" {DEFAULTS}'),
         (["list"], f"{COMMAND} list"),
