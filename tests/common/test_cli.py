@@ -71,7 +71,7 @@ def test_no_paper_is_answered_with_all_of_them(refused: Refused, name: str) -> N
     [
         (
             ["--scale", "smok"],
-            ["unknown scale 'smok'; did you mean 'smoke'?", "smoke, mini, full, paper", "Type SCALE="],
+            ["unknown scale 'smok'; did you mean 'smoke'?", "smoke, mini, base, paper", "Type SCALE="],
         ),
         (["--scale", ""], ["unknown scale ''", "Type SCALE="]),
         (["--data", "file"], ["unknown data source 'file'", "did you mean files?", "DATA=hub"]),
@@ -347,7 +347,7 @@ def test_the_list_answers_at_once_and_imports_nothing_heavy() -> None:
 
 # -- The Makefile is thin ---------------------------------------------------------------------------------------------
 
-DEFAULTS = '--scale "mini" --data "builtin" --data-dir "" --seeds "1" --tasks "" --timing-device "auto"'
+DEFAULTS = '--scale "mini" --data "builtin" --data-dir "" --seeds "1" --tasks "" --timing-device "auto" --encoder ""'
 COMMAND = "python -m common.cli"
 
 
@@ -358,7 +358,7 @@ COMMAND = "python -m common.cli"
         (
             ["reproduce", "PAPER=all", "SCALE=smoke", "DATA=files", "DATA_DIR=my data", "SEEDS=3", "TASKS=rte,mrpc"],
             f'{COMMAND} run "all" --scale "smoke" --data "files" --data-dir "my data" --seeds "3" --tasks "rte,mrpc"'
-            ' --timing-device "auto"',
+            ' --timing-device "auto" --encoder ""',
         ),
         (["plan", "PAPER=x", "TIMING_DEVICE=cpu"], f'{COMMAND} plan "x" {DEFAULTS.replace("auto", "cpu")}'),
         (["record", "PAPER=deeBERT"], f'{COMMAND} record "deeBERT" {DEFAULTS}'),

@@ -32,7 +32,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def request(**options: str) -> Request:
-    defaults = {"scale": "smoke", "data": "builtin", "data_dir": "", "seeds": "1", "tasks": ""}
+    defaults = {"scale": "smoke", "data": "builtin", "data_dir": "", "seeds": "1", "tasks": "", "encoder": ""}
+    defaults["timing_device"] = "auto"
     return Request.parse(argparse.Namespace(**{**defaults, **options}))
 
 
