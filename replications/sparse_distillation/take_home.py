@@ -60,8 +60,8 @@ def _assignment(options: argparse.Namespace, relay: Relay, say: Callable[[str], 
     text = options.seed
     if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise UserError(f"--seed is a training seed, a whole number from 0; got {text[:20]!r}. Type --seed 0")
-    asked = {"scale": options.scale, "data": options.data, "data_dir": options.data_dir}
-    request = Request.parse(argparse.Namespace(**asked, seeds="1", tasks=options.task))
+    asked = {"scale": options.scale, "data": options.data, "data_dir": options.data_dir, "tasks": options.task}
+    request = Request.parse(argparse.Namespace(**asked, seeds="1", encoder="", timing_device="auto"))
     if len(request.tasks) != 1:
         raise UserError(f"--task is one task; got {options.task!r}. Type --task sst-2")
     cache, seed = default_root(), int(text)
