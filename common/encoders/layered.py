@@ -1,9 +1,13 @@
-"""An encoder of transformers (BERT, RoBERTa or ALBERT), opened layer by layer.
+"""An encoder of transformers (BERT, RoBERTa, ALBERT or MPNet), opened layer by layer.
 
 Every early exit needs the hidden states between two layers, and the right to stop there. The models of transformers
 run all layers in one call. `LayeredEncoder` keeps such a model and its weights, and runs it in steps: `embed` gives h_0
 and the prepared attention mask, `layer(i, h, mask)` turns h_{i-1} into h_i. Layers are counted from 1 to n, as in the
 papers. Step by step the result is that of the model itself; the tests hold it to that.
+
+MPNet adds to every attention score a bias that depends on the distance of the two tokens, one table for all layers
+(Song et al. 2020, section 3.2 after T5). It is computed once, in `embed`, and travels inside the mask, to which it is
+added: whoever passes the mask on and takes rows of it needs to know nothing of it.
 
 Whoever wants the internals of transformers asks here: when a new version moves them, this file alone breaks, with a
 message that says so.
@@ -22,7 +26,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from common.encoders.checkpoints import CONFIG, WEIGHTS, check_folder, check_type, read_checkpoint, read_metadata
+from common.encoders.checkpoints import (
+    CONFIG,
+    WEIGHTS,
+    attention_kernel,
+    check_folder,
+    check_type,
+    read_checkpoint,
+    read_metadata,
+)
 from common.errors import UserError
 from common.records.measurements import atomic_write, write_text
 
@@ -35,7 +47,7 @@ class LayeredEncoder(nn.Module):
     """A transformers encoder that can be run one layer at a time.
 
     Attributes:
-        model: the wrapped `BertModel`, `RobertaModel` or `AlbertModel`, which owns all parameters.
+        model: the wrapped `BertModel`, `RobertaModel`, `AlbertModel` or `MPNetModel`, which owns all parameters.
         pooler_is_pretrained: whether the pooler's weights were trained; False if they were drawn at random.
     """
 
@@ -110,13 +122,13 @@ class LayeredEncoder(nn.Module):
             input_ids: token ids (B, L).
             attention_mask: 1 for a token, 0 for padding (B, L); None means no padding.
             token_type_ids: 0 for the first text, 1 for the second (B, L). A model with a single token type (RoBERTa)
-                has no use for them and ignores them.
+                or none (MPNet) has no use for them and ignores them.
             position_ids: positions (B, L); by default those that the model gives itself.
 
         Returns:
-            h_0 (B, L, H) and the mask (B, 1, L, L); the mask is None if and only if there is no padding.
+            h_0 (B, L, H) and the mask of `prepare_mask`.
         """
-        if self.config.type_vocab_size == 1:
+        if getattr(self.config, "type_vocab_size", 1) == 1:
             token_type_ids = None
         h = self.model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
         mask = self.prepare_mask(h, attention_mask)
@@ -125,12 +137,22 @@ class LayeredEncoder(nn.Module):
         return h, mask
 
     def prepare_mask(self, h: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """The mask (B, 1, L, L) that `layer` takes, for hidden states h (B, L, any) and a padding mask (B, L).
+        """The mask that `layer` takes, for hidden states h (B, L, any) and a padding mask (B, L).
 
-        Its rows along dimension 0 are those of the batch (see `select_rows`). None if there is no padding.
+        Its rows along dimension 0 are those of the batch (see `select_rows`); which tokens are padding is read from it
+        by `common.encoders.pooling.tokens_present`.
+
+        Returns:
+            (B, 1, L, L), or None if there is no padding. MPNet: (B, heads, L, L) with the relative position bias added,
+            never None.
         """
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=h, attention_mask=attention_mask)
-        return cast("Tensor | None", mask)
+        mask: Tensor | None = create_bidirectional_mask(
+            config=self.config, inputs_embeds=h, attention_mask=attention_mask
+        )
+        if self.config.model_type != "mpnet":
+            return mask
+        bias: Tensor = self.model.encoder.compute_position_bias(h[:1])
+        return bias.expand(len(h), -1, -1, -1) if mask is None else bias + mask
 
     def layer(self, i: int, h: Tensor, mask: Tensor | None) -> Tensor:
         """h_i (B, L, H) from h_{i-1} (B, L, H), for i = 1..n, with the mask of `embed`.
@@ -138,7 +160,8 @@ class LayeredEncoder(nn.Module):
         Raises:
             IndexError: there is no such layer.
         """
-        return cast(Tensor, self.layer_module(i)(h, mask))
+        out = self.layer_module(i)(h, mask)
+        return cast(Tensor, out[0] if self.config.model_type == "mpnet" else out)
 
     def hidden_states(
         self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None = None
@@ -164,8 +187,17 @@ class LayeredEncoder(nn.Module):
         return h, mask
 
     def set_attention(self, implementation: str) -> None:
-        """Choose the attention kernel: `sdpa` (fused) or `eager` (plain matrix products, which FLOP counters see)."""
-        self.model.set_attn_implementation(implementation)
+        """Choose the attention kernel: `sdpa` (fused) or `eager` (plain matrix products, which FLOP counters see).
+
+        Raises:
+            UserError: a fused kernel is asked of MPNet, which transformers gives plain matrix products alone.
+        """
+        if attention_kernel(self.config.model_type) != "eager":
+            self.model.set_attn_implementation(implementation)
+        elif implementation != "eager":
+            raise UserError(
+                f"an encoder of type '{self.config.model_type}' has eager attention only: no {implementation}"
+            )
 
     def first_layers(self, k: int) -> LayeredEncoder:
         """A deep copy that ends after layer k = 1..n; nothing is shared with this encoder.
@@ -255,6 +287,8 @@ def _check_layout(model: Any) -> None:  # noqa: ANN401
             "encoder.albert_layer_groups",
             "pooler",
         )
+    elif config.model_type == "mpnet":
+        parts = ("embeddings", "encoder.layer", "encoder.compute_position_bias", "pooler")
     else:
         parts = ("embeddings", "encoder.layer", "pooler")
     for part in parts:

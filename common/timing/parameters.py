@@ -42,6 +42,11 @@ def embedding_parameters(shape: EncoderShape) -> int:
     return tables + 2 * width + projection
 
 
+def position_bias_parameters(shape: EncoderShape) -> int:
+    """The table of relative position biases that all layers share; 0 without one."""
+    return shape.position_buckets * shape.heads
+
+
 def pooler_parameters(shape: EncoderShape) -> int:
     """A dense `hidden` to `hidden` layer (see `common.timing.flops.pooler_flops` for where it appears)."""
     return linear_parameters(shape.hidden, shape.hidden)
@@ -53,7 +58,7 @@ def encoder_parameters(shape: EncoderShape) -> int:
     feed_forward_sets = shape.layers if shape.feed_forward_sets is None else shape.feed_forward_sets
     blocks = attention_sets * attention_parameters(shape) + feed_forward_sets * feed_forward_parameters(shape)
     pooler = pooler_parameters(shape) if shape.pooler else 0
-    return embedding_parameters(shape) + blocks + pooler
+    return embedding_parameters(shape) + position_bias_parameters(shape) + blocks + pooler
 
 
 def classifier_parameters(shape: EncoderShape, labels: int) -> int:

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, entropy, require_classes
 from common.encoders.layered import LayeredEncoder
+from common.encoders.pooling import tokens_present
 from common.errors import UserError
 from common.records.measurements import atomic_write
 from common.training.batches import Batch
@@ -62,11 +63,11 @@ class ExitClassifier(nn.Module):
 
         Args:
             hidden: (B, T, H).
-            mask: what may be attended to, (B, 1, 1 or T, T), boolean or added to the scores; None without padding.
+            mask: that of the encoder, or (B, 1, 1, T), True for a token; None without padding.
         """
         a = torch.tanh(self.narrow(hidden))
         q, k, v = (_split_heads(x) for x in (self.query(a[:, :1]), self.key(a), self.value(a)))
-        row = None if mask is None else mask[:, :, :1]
+        row = None if mask is None else tokens_present(mask)[:, None, None]
         dropout = self.dropout if self.training else 0.0
         b = F.scaled_dot_product_attention(q, k, v, attn_mask=row, dropout_p=dropout)
         c = self.attended(b.transpose(1, 2).flatten(2)[:, 0])

@@ -14,7 +14,7 @@ from common.encoders.layered import LayeredEncoder, select_rows
 from common.encoders.shapes import Shape, random_encoder
 from common.errors import UserError
 
-MODEL_TYPES = ["bert", "roberta", "albert"]
+MODEL_TYPES = ["bert", "roberta", "albert", "mpnet"]
 TOLERANCE = 1e-5
 
 
@@ -28,8 +28,8 @@ def small_shape(model_type: str, **changes: object) -> Shape:
         "vocab": 50,
         "embedding": 8 if model_type == "albert" else None,
         "positions": 32,
-        "token_types": 1 if model_type == "roberta" else 2,
-        "pad_token_id": 1 if model_type == "roberta" else 0,
+        "token_types": {"roberta": 1, "mpnet": 0}.get(model_type, 2),
+        "pad_token_id": 1 if model_type in ("roberta", "mpnet") else 0,
     }
     return Shape(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -37,6 +37,17 @@ def small_shape(model_type: str, **changes: object) -> Shape:
 @pytest.fixture(params=MODEL_TYPES)
 def encoder(request: pytest.FixtureRequest) -> LayeredEncoder:
     return random_encoder(small_shape(request.param), seed=3)
+
+
+@pytest.fixture(
+    params=[*((name, "sdpa") for name in MODEL_TYPES if name != "mpnet"), *((name, "eager") for name in MODEL_TYPES)]
+)
+def kernel(request: pytest.FixtureRequest) -> LayeredEncoder:
+    """An encoder of each type under each attention kernel that it has."""
+    model_type, attention = request.param
+    encoder = random_encoder(small_shape(model_type), seed=3)
+    encoder.set_attention(attention)
+    return encoder
 
 
 def batch(encoder: LayeredEncoder, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,13 +58,12 @@ def batch(encoder: LayeredEncoder, lengths: list[int]) -> tuple[Tensor, Tensor, 
     mask = (torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]).long()
     ids = ids.where(mask.bool(), torch.tensor(encoder.config.pad_token_id))
     types = (torch.arange(width)[None, :] >= 2).long().expand(len(lengths), -1)
-    return ids, mask, types * (encoder.config.type_vocab_size - 1)
+    return ids, mask, types * (getattr(encoder.config, "type_vocab_size", 1) - 1)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("lengths", [[7, 3, 1, 5], [6, 6, 6]], ids=["ragged", "unpadded"])
-def test_every_hidden_state_is_that_of_the_model(encoder: LayeredEncoder, attention: str, lengths: list[int]) -> None:
-    encoder.set_attention(attention)
+def test_every_hidden_state_is_that_of_the_model(kernel: LayeredEncoder, lengths: list[int]) -> None:
+    encoder = kernel
     ids, mask, types = batch(encoder, lengths)
     with torch.no_grad():
         expected = encoder.model(input_ids=ids, attention_mask=mask, token_type_ids=types, output_hidden_states=True)
@@ -82,20 +92,25 @@ def test_token_types_and_padding_matter(encoder: LayeredEncoder) -> None:
         full = encoder(ids, mask, types)
         assert not torch.allclose(full[0, 0], encoder(ids, torch.ones_like(mask), types)[0, 0], atol=1e-4)
         same = torch.allclose(full, encoder(ids, mask, torch.zeros_like(types)), atol=1e-4)
-    assert same == (encoder.config.type_vocab_size == 1)
+    assert same == (encoder.config.model_type in ("roberta", "mpnet"))
 
 
-def test_models_with_one_token_type_ignore_those_of_a_pair() -> None:
-    roberta = random_encoder(small_shape("roberta"))
-    ids, mask, _ = batch(roberta, [4, 6])
+@pytest.mark.parametrize("model_type", ["roberta", "mpnet"])
+def test_models_with_one_token_type_or_none_ignore_those_of_a_pair(model_type: str) -> None:
+    encoder = random_encoder(small_shape(model_type))
+    ids, mask, _ = batch(encoder, [4, 6])
     with torch.no_grad():
-        torch.testing.assert_close(roberta(ids, mask, torch.ones_like(ids)), roberta(ids, mask))
+        torch.testing.assert_close(encoder(ids, mask, torch.ones_like(ids)), encoder(ids, mask))
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_mask_has_one_row_per_example_and_is_none_without_padding(encoder: LayeredEncoder, attention: str) -> None:
-    encoder.set_attention(attention)
+def test_mask_has_one_row_per_example_and_is_none_without_padding(kernel: LayeredEncoder) -> None:
+    encoder = kernel
     ids, mask, types = batch(encoder, [3, 7, 7])
+    if encoder.config.model_type == "mpnet":
+        # The relative position bias is always there.
+        assert encoder.embed(ids, mask)[1].shape == (3, 3, 7, 7)  # type: ignore[union-attr]
+        assert encoder.embed(ids, None)[1].shape == (3, 3, 7, 7)  # type: ignore[union-attr]
+        return
     assert encoder.embed(ids, mask, types)[1].shape == (3, 1, 7, 7)  # type: ignore[union-attr]
     assert encoder.embed(ids[:1, :3], mask[:1, :3], types[:1, :3])[1] is None
     assert encoder.embed(ids, None, types)[1] is None
@@ -103,11 +118,11 @@ def test_mask_has_one_row_per_example_and_is_none_without_padding(encoder: Layer
     assert encoder.embed(ids, mask * 0 + (torch.arange(7) < 1).long(), types)[1] is not None
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("rows", [[2], [3, 0], [1, 2, 3]])
-def test_selected_rows_go_on_as_if_they_were_alone(encoder: LayeredEncoder, attention: str, rows: list[int]) -> None:
-    encoder.set_attention(attention)
-    ids, mask, types = batch(encoder, [7, 3, 7, 5])
+@pytest.mark.parametrize("lengths", [[7, 3, 7, 5], [7, 7, 7, 7]], ids=["ragged", "unpadded"])
+def test_selected_rows_go_on_as_if_they_were_alone(kernel: LayeredEncoder, lengths: list[int], rows: list[int]) -> None:
+    encoder = kernel
+    ids, mask, types = batch(encoder, lengths)
     index = torch.tensor(rows)
     with torch.no_grad():
         h, prepared = encoder.embed(ids, mask, types)
@@ -164,7 +179,8 @@ def test_first_layers_is_a_copy_that_ends_after_layer_k(encoder: LayeredEncoder,
     assert short.num_layers == short.config.num_hidden_layers == k
     assert encoder.num_layers == encoder.config.num_hidden_layers == 3
     short.set_attention("eager")
-    assert encoder.embed(ids, mask, types)[1].dtype == torch.bool  # type: ignore[union-attr]
+    if encoder.config.model_type != "mpnet":
+        assert encoder.embed(ids, mask, types)[1].dtype == torch.bool  # type: ignore[union-attr]
 
 
 def test_first_layers_holds_no_weights_of_dropped_layers() -> None:
@@ -172,6 +188,48 @@ def test_first_layers_holds_no_weights_of_dropped_layers() -> None:
     layer = sum(p.numel() for p in bert.layer_module(1).parameters())
     dropped = sum(p.numel() for p in bert.parameters()) - sum(p.numel() for p in bert.first_layers(1).parameters())
     assert dropped == 2 * layer
+
+
+class TestMPNet:
+    @pytest.fixture
+    def mpnet(self) -> LayeredEncoder:
+        """With a bias of trained size: that of the released checkpoint reaches from -11 to 3."""
+        mpnet = random_encoder(small_shape("mpnet", heads=4, layers=2, positions=200), seed=4)
+        torch.nn.init.normal_(mpnet.model.encoder.relative_attention_bias.weight, std=4.0)
+        return mpnet
+
+    @pytest.mark.parametrize("lengths", [[150, 3, 40], [150]], ids=["ragged", "unpadded"])
+    def test_equals_the_model_where_all_distances_occur(self, mpnet: LayeredEncoder, lengths: list[int]) -> None:
+        ids, mask, _ = batch(mpnet, lengths)
+        with torch.no_grad():
+            expected = mpnet.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            torch.testing.assert_close(mpnet(ids, mask), expected, rtol=0, atol=TOLERANCE)
+            mpnet.model.encoder.relative_attention_bias.weight.zero_()
+            assert not torch.allclose(mpnet(ids, mask), expected, atol=0.01)
+
+    def test_positions_do_not_count_padding(self, mpnet: LayeredEncoder) -> None:
+        ids, _, _ = batch(mpnet, [6])
+        shifted = torch.cat([torch.full((1, 3), 1), ids], dim=1)
+        with torch.no_grad():
+            torch.testing.assert_close(mpnet.embed(shifted, None)[0][:, 3:], mpnet.embed(ids, None)[0])
+
+    def test_the_bias_is_computed_once_a_pass(self, mpnet: LayeredEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[int] = []
+        compute = mpnet.model.encoder.compute_position_bias
+        monkeypatch.setattr(mpnet.model.encoder, "compute_position_bias", lambda h: calls.append(len(h)) or compute(h))
+        mpnet(*batch(mpnet, [4, 6])[:2])
+        assert calls == [1]
+
+    def test_half_precision_masks_stay_finite(self, mpnet: LayeredEncoder) -> None:
+        """The least number there is, and a negative bias on top: beyond it would be minus infinity."""
+        half = mpnet.to(torch.bfloat16)
+        ids, mask, _ = batch(half, [7, 3])
+        prepared = half.embed(ids, mask)[1]
+        assert prepared is not None and bool(prepared.isfinite().all()) and bool(half(ids, mask).isfinite().all())
+
+    def test_has_no_fused_attention(self, mpnet: LayeredEncoder) -> None:
+        with pytest.raises(UserError, match="type 'mpnet' has eager attention only: no sdpa"):
+            mpnet.set_attention("sdpa")
 
 
 def test_albert_shares_one_layer() -> None:
@@ -293,7 +351,7 @@ class TestLoadRefuses:
 
     def test_another_kind_of_model(self, folder: Path) -> None:
         (folder / CONFIG).write_text('{"model_type": "gpt2"}')
-        with pytest.raises(UserError, match="type 'gpt2': expected one of bert, roberta, albert"):
+        with pytest.raises(UserError, match="type 'gpt2': expected one of bert, roberta, albert, mpnet"):
             LayeredEncoder.load(folder)
 
     def test_weights_of_another_width(self, folder: Path) -> None:
@@ -325,6 +383,9 @@ class TestCanary:
     def test_a_layer_takes_hidden_states_and_mask_and_returns_a_tensor(self, encoder: LayeredEncoder) -> None:
         h, mask = encoder.embed(*batch(encoder, [4, 6]))
         out = encoder.layer_module(1)(h, mask)
+        if encoder.config.model_type == "mpnet":
+            assert isinstance(out, tuple), self.HINT
+            out = out[0]
         assert isinstance(out, Tensor) and out.shape == h.shape, self.HINT
 
     def test_a_moved_part_is_named(self, encoder: LayeredEncoder) -> None:
@@ -333,6 +394,12 @@ class TestCanary:
         message = f"transformers {transformers.__version__} lays out .* no 'encoder.{part}'.*pip install"
         with pytest.raises(UserError, match=message):
             LayeredEncoder(encoder.model, pooler_is_pretrained=False)
+
+    def test_a_moved_bias_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        mpnet = random_encoder(small_shape("mpnet"))
+        monkeypatch.delattr(type(mpnet.model.encoder), "compute_position_bias")
+        with pytest.raises(UserError, match=r"no 'encoder.compute_position_bias'.*pip install"):
+            LayeredEncoder(mpnet.model, pooler_is_pretrained=False)
 
     def test_an_unknown_type_is_refused(self) -> None:
         config = transformers.AutoConfig.for_model("gpt2", n_layer=1, n_embd=8, n_head=1, vocab_size=9, n_positions=8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.encoders.layered import LayeredEncoder
-from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS, first_token, mean_of_tokens
+from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS, first_token, mean_of_tokens, tokens_present
 from common.encoders.shapes import random_encoder
 from common.training.batches import Batch
 from common.training.classifier import EncoderClassifier, PooledClassifier
@@ -19,6 +19,13 @@ LENGTHS = (7, 3, 1)
 @pytest.fixture
 def encoder() -> LayeredEncoder:
     return random_encoder("tiny", seed=1)
+
+
+def biased(seed: int = 1) -> LayeredEncoder:
+    """An MPNet whose position bias is no smaller than that of the released one."""
+    mpnet = random_encoder("tiny-mpnet", seed=seed)
+    torch.nn.init.normal_(mpnet.model.encoder.relative_attention_bias.weight, std=5.0)
+    return mpnet
 
 
 def padded() -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,6 +44,18 @@ def test_padding_is_no_part_of_the_mean(encoder: LayeredEncoder, attention: str)
     assert mask is not None
     alone = [encoder(ids[i : i + 1, :length], None).mean(1) for i, length in enumerate(LENGTHS)]
     torch.testing.assert_close(mean_of_tokens(hidden, mask), torch.cat(alone))
+
+
+@torch.inference_mode()
+def test_padding_is_told_from_the_bias_that_mpnet_adds_to_the_mask() -> None:
+    mpnet = biased()
+    ids, present = padded()
+    hidden, mask = mpnet.encode(ids, present)
+    assert mask is not None and torch.equal(tokens_present(mask), present.bool())
+    alone = [mpnet(ids[i : i + 1, :length], None).mean(1) for i, length in enumerate(LENGTHS)]
+    torch.testing.assert_close(mean_of_tokens(hidden, mask), torch.cat(alone), rtol=0, atol=1e-5)
+    hidden, mask = mpnet.encode(ids[:1], None)
+    torch.testing.assert_close(mean_of_tokens(hidden, mask), hidden.mean(1))
 
 
 @torch.inference_mode()

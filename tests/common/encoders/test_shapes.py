@@ -24,6 +24,7 @@ RELEASED = {
     "albert-xlarge": 58_724_864,
     "albert-xxlarge": 222_595_584,
     "minilm-l6-h384": 22_713_216,
+    "mpnet-base": 109_486_464,
 }
 
 
@@ -42,7 +43,8 @@ def by_hand(name: str) -> int:
     projection = 0 if s.embedding is None else (width + 1) * s.hidden
     layer = 4 * (s.hidden + 1) * s.hidden + 2 * s.hidden * s.intermediate + s.intermediate + 5 * s.hidden
     pooler = (s.hidden + 1) * s.hidden if s.has_pooler else 0
-    return embeddings + projection + layer * (1 if s.model_type == "albert" else s.layers) + pooler
+    bias = 32 * s.heads if s.model_type == "mpnet" else 0
+    return embeddings + bias + projection + layer * (1 if s.model_type == "albert" else s.layers) + pooler
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -50,14 +52,14 @@ def test_parameters_agree_with_the_formula(name: str) -> None:
     assert sum(p.numel() for p in random_encoder(name, device="meta").parameters()) == by_hand(name)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert", "distilbert-base"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert", "tiny-mpnet", "distilbert-base"])
 def test_a_forward_pass_on_meta_needs_no_values(name: str) -> None:
     encoder = random_encoder(name, device="meta")
     ids = torch.zeros(2, 9, dtype=torch.long, device="meta")
     assert encoder(ids, None).shape == (2, 9, SHAPES[name].hidden)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert", "tiny-mpnet"])
 def test_equal_seeds_give_equal_weights_and_others_do_not(name: str) -> None:
     first, again, other = (random_encoder(name, seed=seed) for seed in (0, 0, 1))
     pairs = zip(first.parameters(), again.parameters(), strict=True)

@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from common.encoders import sources
-from common.encoders.checkpoints import WEIGHTS
+from common.encoders.checkpoints import CONFIG, WEIGHTS
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
 from common.encoders.sources import PretrainedEncoder, load_encoder, minilm_folder
@@ -97,7 +97,7 @@ def test_a_missing_wheel_is_answered_with_the_line_that_installs_it(monkeypatch:
         load_encoder("minilm")
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-roberta", "tiny-albert", "tiny-mpnet"])
 def test_random_shapes_run_on_tokenized_pairs(name: str) -> None:
     loaded = load_encoder(f"random:{name}", seed=3)
     assert loaded.backbone == name and loaded.fingerprint == f"random:{name}:seed3"
@@ -177,6 +177,26 @@ class TestLocalFolder:
     def test_half_precision_weights_are_read_as_float32(self, folder: Path) -> None:
         LayeredEncoder.load(folder).model.half().save_pretrained(folder)
         assert all(p.dtype == torch.float32 for p in load_encoder(str(folder)).encoder.parameters())
+
+    def test_an_mpnet_in_half_precision_is_read_as_float32(self, folder: Path) -> None:
+        mpnet = random_encoder("tiny-mpnet", seed=1)
+        mpnet.model.half().save_pretrained(folder)
+        loaded = load_encoder(str(folder))
+        assert all(p.dtype == torch.float32 for p in loaded.encoder.parameters())
+        ids = torch.arange(10, 18)[None]
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.encoder(ids, None), mpnet.float()(ids, None), rtol=0, atol=1e-5)
+
+    def test_a_file_is_no_folder(self, folder: Path) -> None:
+        with pytest.raises(UserError, match=rf"{CONFIG} is no folder: expected one with {CONFIG}, {WEIGHTS} and a tok"):
+            load_encoder(str(folder / CONFIG))
+
+    @pytest.mark.parametrize("name", ["", " "])
+    def test_no_name_is_refused(self, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Else it would mean the folder that one happens to be in.
+        monkeypatch.chdir(folder)
+        with pytest.raises(UserError, match=r"without a name: expected 'minilm', 'mpnet', .* or a hub id such as"):
+            load_encoder(name)
 
     def test_a_folder_without_tokenizer_is_refused(self, folder: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -15,6 +15,7 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     GPT2Config,
+    MPNetConfig,
     RobertaConfig,
 )
 
@@ -40,6 +41,7 @@ CONFIGS = {
         hidden_size=64, num_attention_heads=4, intermediate_size=96, num_hidden_groups=2, inner_group_num=3
     ),
     "distilbert": DistilBertConfig(),
+    "mpnet-base": MPNetConfig(max_position_embeddings=514),
 }
 BERT_BASE = EncoderShape.from_config(CONFIGS["bert-base"])
 
@@ -165,7 +167,7 @@ def test_impossible_shapes_are_refused() -> None:
 
 
 def test_unknown_config_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a config of bert, roberta, albert, distilbert, found 'gpt2'"):
+    with pytest.raises(ValueError, match="expected a config of bert, roberta, albert, distilbert, mpnet, found 'gpt2'"):
         EncoderShape.from_config(GPT2Config())
 
 

@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     DistilBertConfig,
+    MPNetConfig,
     PreTrainedConfig,
     RobertaConfig,
 )
@@ -38,6 +39,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "albert-xxlarge": AlbertConfig(),
     "albert-grouped": AlbertConfig(**BASE, num_hidden_groups=3, inner_group_num=2),
     "distilbert": DistilBertConfig(),
+    "mpnet-base": MPNetConfig(max_position_embeddings=514),
 }
 
 
