@@ -72,10 +72,8 @@ bench: $(STAMP)  ## speed of the parts: saves to and compares with results/bench
 
 test: $(STAMP)  ## the test suite, a worker for each core (without benchmarks)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
-mpnet: $(MPNET)  ## the weights of scale base (413 MB); SCALE=base fetches them by itself
 
-test: $(STAMP)  ## the test suite
-	@$(BIN)/python -m pytest
+mpnet: $(MPNET)  ## the weights of scale base (413 MB); SCALE=base fetches them by itself
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check .
