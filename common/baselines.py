@@ -48,11 +48,12 @@ class Recipe:
         return tuple(sorted({max(1, round(share * layers)) for share in self.ladder} - {layers}))
 
 
-SMOKE_PLAN = TrainingPlan(learning_rate=2e-3, epochs=6, batch_size=32, seed=0, warmup=0.1)
+SMOKE_ENCODER = "random:tiny"
+SMOKE_PLAN = TrainingPlan(learning_rate=2e-3, epochs=6, batch_size=32, seed=0, warmup=0.1, precision="float32")
 """With it an untrained encoder learns `mood` and `reply`."""
 
 RECIPES: Mapping[str, Recipe] = {
-    "smoke": Recipe("random:tiny", whole=SMOKE_PLAN, shallow=SMOKE_PLAN),
+    "smoke": Recipe(SMOKE_ENCODER, whole=SMOKE_PLAN, shallow=SMOKE_PLAN),
     "mini": Recipe(
         "minilm",
         whole=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
