@@ -1,0 +1,1 @@
+"""The Right Tool for the Job (Schwartz et al., ACL 2020)."""
