@@ -50,7 +50,7 @@ def test_the_speed_up_counts_where_half_a_point_is_lost_at_most() -> None:
 
 
 def test_the_last_classifier_is_compared_with_the_baseline() -> None:
-    decision = top_point_drop(record_of(evidence({at_layer(LAYERS): 0.15})))
+    decision = top_point_drop(record_of(evidence({at_layer(LAYERS): 0.15, LOSSLESS: 0.12})))
     assert isinstance(decision, Decision)
     assert values(decision.cells) == pytest.approx({"sst-2": 5.0})
 
@@ -58,6 +58,12 @@ def test_the_last_classifier_is_compared_with_the_baseline() -> None:
 def test_a_task_that_the_baseline_did_not_learn_decides_nothing() -> None:
     record = record_of(evidence({"baseline": 0.5}))
     assert [decide(record) for decide in (five_times, top_point_drop, favourable)] == [None, None, None]
+
+
+def test_a_scale_at_which_quality_means_nothing_decides_nothing() -> None:
+    smoke = Measurement(experiment="x", system="x", metric="score", value=1.0, unit="points", scale="smoke")
+    assert top_point_drop(record_of(evidence({}))) is not None
+    assert top_point_drop(record_of(evidence({}), measurements=[smoke])) is None
 
 
 def test_points_are_counted_above_the_line_between_static_models() -> None:

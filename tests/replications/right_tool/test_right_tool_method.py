@@ -256,10 +256,10 @@ def test_each_classifier_gets_its_own_temperature_and_its_answers_stay(model: Ri
 def test_calibrating_again_changes_nothing(model: RightTool) -> None:
     """Also where the labels are noise and a temperature ends at its bound."""
     split, found = split_of(60), []
-    for _ in range(3):
+    for _ in range(2):
         calibrate(model, collect_logits(model, split.by_length(16), 60, CPU), split.labels)
         found.append(model.temperatures.clone())
-    torch.testing.assert_close(found[2], found[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=0)
     assert not torch.allclose(found[0], torch.ones(3), rtol=0.05)
     assert found[0].max().item() == pytest.approx(HOTTEST, rel=1e-2), "the test wants a classifier that knows nothing"
 
