@@ -25,10 +25,10 @@ from common.records.claims import (
     system,
 )
 from common.records.effects import Effect, effect_of
-from common.records.predictions import Evidence
+from common.records.predictions import Evidence, at_layer, static_name
 from common.records.runs import RunRecord
-from common.tasks.vectorised import points_along
-from replications.right_tool.names import LOSSLESS, OPERATING_POINTS, RIGHT_TOOL, at_layer, static_system
+from common.tasks.metrics import points_along
+from replications.right_tool.names import LOSSLESS, OPERATING_POINTS, RIGHT_TOOL
 
 PRESERVED = 0.5
 """Points that "preserved accuracy" may lose; the paper gives no number."""
@@ -69,8 +69,8 @@ def favourable(record: RunRecord) -> Decision | None:
 def above_static_line(seeds: Sequence[Evidence]) -> Effect:
     """Points above the line at as many layers; how many those are is redrawn with the examples, as the scores are."""
     layers, points = seeds[0].layers, points_along(seeds[0].metric)
-    rungs = [k for k in range(1, layers) if all(e.has_answers(static_system(k)) for e in seeds)]
-    statics = [*(system(static_system(k)) for k in rungs), system("baseline")]
+    rungs = [k for k in range(1, layers) if all(e.has_answers(static_name(k)) for e in seeds)]
+    statics = [*(system(static_name(k)) for k in rungs), system("baseline")]
     mine = [system(RIGHT_TOOL, point) for point in OPERATING_POINTS]
 
     def ahead(labels: Array, *arrays: Array, axis: int = -1) -> Array:
@@ -96,7 +96,9 @@ def _line(at: Array, knots: Sequence[int], values: Sequence[Array]) -> Array:
 
 def parameter_overhead(record: RunRecord) -> Check | None:
     """Percent of BERT-large's parameters that the classifiers and mixes add, the most over numbers of classes."""
-    shares = [100 * m.value for m in record.of("sizes") if m.metric == "added_share" and m.backbone == "bert-large"]
+    shares = [
+        100 * m.value for m in record.of("sizes") if m.metric == "exit_parameter_share" and m.backbone == "bert-large"
+    ]
     if not shares:
         return None
     return Check(max(shares) < SHARE_LIMIT, max(shares), f"{len(shares)} numbers of classes, counted at full size")

@@ -12,13 +12,3 @@ classifier where that one falls short by itself."""
 
 OPERATING_POINTS = (LOSSLESS, "1 point", "3 points")
 """By what they may lose there."""
-
-
-def at_layer(layer: int) -> str:
-    """Name of the setting at which everyone leaves at one classifier's layer."""
-    return f"layer {layer}"
-
-
-def static_system(layers: int) -> str:
-    """Name of the static model of so many layers."""
-    return f"truncated {layers}L"

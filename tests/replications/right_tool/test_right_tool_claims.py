@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from toy_evidence import Array, record_of, values, wrong_on
+from kit.toy_evidence import Array, record_of, values, wrong_on
 
 from common.records.claims import Check, Decision
 from common.records.measurements import Measurement
-from common.records.predictions import LABELS, Evidence, answers_name, exits_name, seconds_name
+from common.records.predictions import LABELS, Evidence, answers_name, at_layer, exits_name, seconds_name, static_name
 from replications.right_tool.claims import above_static_line, favourable, five_times, parameter_overhead, top_point_drop
-from replications.right_tool.names import LOSSLESS, OPERATING_POINTS, RIGHT_TOOL, at_layer, static_system
+from replications.right_tool.names import LOSSLESS, OPERATING_POINTS, RIGHT_TOOL
 
 N, LAYERS = 400, 6
 
@@ -25,7 +25,7 @@ def evidence(
 ) -> Evidence:
     """A task in which each system is wrong on a share of dev, and leaves at a mean layer."""
     labels = np.arange(N) % 2
-    shares = {"baseline": 0.1, static_system(2): 0.3, static_system(4): 0.2, at_layer(LAYERS): 0.1, **errors}
+    shares = {"baseline": 0.1, static_name(2): 0.3, static_name(4): 0.2, at_layer(LAYERS): 0.1, **errors}
     arrays: dict[str, Array] = {LABELS: labels, seconds_name("baseline"): np.linspace(1, 2, 50)}
     for name, share in shares.items():
         key = name if name == "baseline" or name.startswith("truncated") else f"{RIGHT_TOOL}@{name}"
@@ -79,7 +79,12 @@ def test_points_are_counted_above_the_line_between_static_models() -> None:
 def test_the_largest_share_of_added_parameters_decides() -> None:
     def row(backbone: str, value: float) -> Measurement:
         return Measurement(
-            experiment="sizes", system=RIGHT_TOOL, metric="added_share", value=value, unit="fraction", backbone=backbone
+            experiment="sizes",
+            system=RIGHT_TOOL,
+            metric="exit_parameter_share",
+            value=value,
+            unit="fraction",
+            backbone=backbone,
         )
 
     rows = [row("bert-large", 2.5e-5), row("bert-large", 4.9e-5), row("bert-base", 1.0)]

@@ -66,7 +66,7 @@ def test_claims_and_hyperparameters_equal_the_card(paper: Paper) -> None:
         assert (ours[name]["op"], ours[name]["value"]) == (theirs[name]["op"], theirs[name]["value"])
     values, known = {h.name: h.value for h in paper.hyperparameters}, card["hyperparameters"]
     assert [layer - 1 for layer in values["classifier layers"]] == known["classifier_layers_zero_based"]  # type: ignore[union-attr, operator]
-    assert list(values["learning_rates"]) == known["learning_rate_choices"]  # type: ignore[arg-type]
+    assert list(values["learning_rate"]) == known["learning_rate_choices"]  # type: ignore[arg-type]
     for name, theirs_name in (("train_batch_size", "batch_size"), ("max_seq_length", "max_word_pieces")):
         assert values[name] == known[theirs_name]
     assert (values["epochs"], values["dropout"]) == (known["epochs"], known["dropout"])
