@@ -51,8 +51,8 @@ class ExitContender(EncoderContender):
         """How a number is shown."""
         return f"{at:.3g}"
 
-    def head_flops(self, tokens: int) -> int:
-        """FLOPs of one exit on a text of so many tokens; by default a pooler and a classifier on one state."""
+    def head_flops(self, tokens: int) -> int | NDArray[np.int64]:
+        """FLOPs of one exit on a text of so many tokens, or (n,) by layer; by default a pooler and a classifier."""
         return pooled_head_flops(self.task_run.shape, self.task_run.outputs)
 
     # -- What follows from it -----------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ def pooled_head_flops(shape: EncoderShape, outputs: int) -> int:
     return pooler_flops(shape) + linear_flops(shape.hidden, outputs)
 
 
-def exit_flops(shape: EncoderShape, tokens: int, head: int) -> NDArray[np.int64]:
+def exit_flops(shape: EncoderShape, tokens: int, head: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """(n,) FLOPs of one text of `tokens` tokens that leaves at layer 1..n, every exit on the way computed.
 
-    `head` is what one exit costs; the last exit is the ordinary classifier and costs the same.
+    `head` is what one exit costs, the last one too; or (n,) where layers differ.
     """
     layers = np.arange(1, shape.layers + 1, dtype=np.int64)
-    return embedding_flops(shape, tokens) + layers * (layer_flops(shape, tokens) + head)
+    heads = np.cumsum(np.broadcast_to(np.asarray(head, dtype=np.int64), shape.layers))
+    return embedding_flops(shape, tokens) + layers * layer_flops(shape, tokens) + heads
 
 
 def flops_saving(shape: EncoderShape, head: int, lengths: Sequence[int], exit_layers: Sequence[int]) -> float:

@@ -98,8 +98,8 @@ def depth_weighted_loss(model: Callable[[Batch], Tensor], batch: Batch) -> Tenso
     return (weights * losses).sum() / weights.sum()
 
 
-def adamw_with_rate(rate: float, *, of: str = "heads.") -> MakeOptimizer:
-    """AdamW whose learning rate for parameters whose names begin with `of` is `rate`; the plan's is the others'."""
+def adamw_with_rate(rate: float, *, of: str | tuple[str, ...] = "heads.") -> MakeOptimizer:
+    """AdamW with the learning rate `rate` for parameters whose names begin with (one) `of`, the plan's for others."""
 
     def make(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]

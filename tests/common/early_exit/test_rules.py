@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -96,6 +97,11 @@ def test_exit_flops_are_those_of_the_truncated_classifier_plus_the_heads_on_the_
     for layer in range(1, 5):
         plain = classifier_flops(TINY, 16, 2, layers=layer)
         assert cost[layer - 1] == plain + (layer - 1) * head
+
+
+def test_exits_may_cost_something_else_at_each_layer() -> None:
+    cost = exit_flops(TINY, 16, np.array([5, 0, 7, 100])) - exit_flops(TINY, 16, 0)
+    assert cost.tolist() == [5, 5, 12, 112]
 
 
 def test_flops_saving_counts_heads_and_lengths() -> None:
