@@ -38,6 +38,7 @@ class Mutant:
 DEEBERT, SYSTEMS = PAPERS + "deebert/experiments.py", "common/early_exit/systems.py"
 TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "cascadebert/test_cascadebert_trial.py"
 TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
+TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
 TEST_FASTBERT, TEST_PABEE = TESTS + "fastbert/test_fastbert_trial.py", TESTS + "pabee/test_pabee_trial.py"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
@@ -55,6 +56,27 @@ MUTANTS = (
         "System(self.deebert, name, self.deebert.fastest_within(drop))",
         'System(self.deebert, name, self.deebert.fastest_within(drop, "dev"))',
         REGRESS + "deebert",
+    ),
+    Mutant(
+        "RightTool: thresholds are chosen on dev",
+        PAPERS + "right_tool/experiments.py",
+        "System(contender, name, contender.fastest_within(drop))",
+        'System(contender, name, contender.fastest_within(drop, "dev"))',
+        TEST_RIGHT_TOOL + "::test_thresholds_are_chosen_on_tune",
+    ),
+    Mutant(
+        "RightTool: temperatures are fitted on dev",
+        PAPERS + "right_tool/contender.py",
+        'self.not_calibrated.exits("tune"), run.splits["tune"].labels',
+        'self.not_calibrated.exits("dev"), run.splits["dev"].labels',
+        TEST_RIGHT_TOOL + "::test_temperatures_are_fitted_on_tune_to_what_was_trained",
+    ),
+    Mutant(
+        "RightTool: no threshold never leaves",
+        PAPERS + "right_tool/names.py",
+        "NEVER = 1.01",
+        "NEVER = 1.0",
+        TEST_RIGHT_TOOL + "::test_the_grid_holds_a_threshold_at_which_even_the_surest_stays",
     ),
     Mutant(
         "PABEE: the patience is chosen on dev",

@@ -78,7 +78,7 @@ class RightTool(ExitContender):
             classifier_layers(self.task_run.num_layers),
         )
         return run.trained(
-            "right-tool-classifiers",
+            f"right-tool-{self.mix}",
             {"backbone": run.facts, "mix": self.mix, "added rate": rate, "depths": depths},
             lambda: method.RightTool.fresh(
                 run.backbone.encoder, run.outputs, run.seed, pooling=run.pooling, mix=self.mix, depths=depths
@@ -104,7 +104,7 @@ class RightTool(ExitContender):
             save_file({"temperatures": model.temperatures}, folder / "temperatures.safetensors")
 
         facts = {"model": self.trained_folder().name, "tune": len(run.splits["tune"])}
-        return run.stored("right-tool-temperatures", facts, make)
+        return run.stored(f"right-tool-{self.mix}-temperatures", facts, make)
 
     def model(self) -> method.RightTool:
         """The trained model with its temperatures."""
@@ -139,11 +139,9 @@ class ReleasedMix(RightTool):
 class NotCalibrated(RightTool):
     """A trained model at temperatures of 1."""
 
-    name = NOT_CALIBRATED
-
     def __init__(self, calibrated: RightTool) -> None:
         super().__init__(calibrated.task_run)
-        self.mix = calibrated.mix
+        self.mix, self.name = calibrated.mix, NOT_CALIBRATED.replace(RIGHT_TOOL, calibrated.name)
 
     def training_steps(self) -> Sequence[Step]:
         """Those of the calibrated."""

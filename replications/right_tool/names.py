@@ -22,4 +22,4 @@ SWEEP = (0.6, 0.75, 0.9, 0.95, 0.99, NEVER)
 
 def threshold_name(threshold: float) -> str:
     """Name of the setting at a threshold."""
-    return f"t={threshold:.6g}"
+    return f"t={threshold:.9g}"
