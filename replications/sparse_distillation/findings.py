@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from common.records.statistics import Interval, bootstrap_statistic
 from common.tasks.metrics import points_along
 from common.tasks.task import Example
-from replications.sparse_distillation.bags import BagSplit
+from replications.sparse_distillation.engine.bags import BagSplit
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, TEACHER
-from replications.sparse_distillation.ngrams import Bags, Vocabulary
+from replications.sparse_distillation.engine.ngrams import Bags, Vocabulary
 from replications.sparse_distillation.students import CNN, BiLSTM
 from replications.sparse_distillation.trial import FT, KD, SYSTEMS, Trial, dan_logits
-from replications.sparse_distillation.words import split_texts
+from replications.sparse_distillation.engine.words import split_texts
 
 Predictions = NDArray[np.int64]
 

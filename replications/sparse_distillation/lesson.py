@@ -29,7 +29,7 @@ from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import EncodedTask, FineTuner, encode_task
 from common.training.loop import TrainingPlan
 from replications.sparse_distillation.corpus import unlabelled
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.settings import Settings, settings_of
 
 ACCURACY_TASKS = frozenset({"imdb", "sst-2", "trec", "ag-news", "qqp", "qqp-sample"})

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.training.loop import TrainingPlan
-from replications.sparse_distillation.bags import Bag, BagBatch
+from replications.sparse_distillation.engine.bags import Bag, BagBatch
 
 Activation = Callable[[Tensor], Tensor]
 

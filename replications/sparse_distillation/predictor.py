@@ -32,9 +32,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from common.records.measurements import write_json
-from replications.sparse_distillation.bags import Bag, BagBatch
+from replications.sparse_distillation.engine.bags import Bag, BagBatch
 from replications.sparse_distillation.method import DAN
-from replications.sparse_distillation.ngrams import Vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.storage import check_free, load_dan, new_folder, save_dan
 

@@ -28,7 +28,7 @@ from common.timing.interleave import Schedule, Stopwatch, device_synchroniser, n
 from common.timing.paired import CONTROL, PairedThroughput
 from common.timing.threads import pinned_threads
 from common.training.batches import Batch
-from replications.sparse_distillation.bags import Bag, BagBatch
+from replications.sparse_distillation.engine.bags import Bag, BagBatch
 from replications.sparse_distillation.shapes_systems import STUDENT, TEACHER, Drawn, Systems
 
 BATCH = 32

@@ -21,8 +21,8 @@ from common.records.statistics import bootstrap_statistic
 from common.replication import Run
 from common.tasks.builtin.lexicon import ADVERBS, HELD_OUT, THING_VERBS, TRAIN, VERBS, Lexicon
 from common.timing.paired import PairedThroughput
-from replications.sparse_distillation.bags import Bag
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.bags import Bag
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.shapes_speed import BATCH, Arm, speed_rows, timed_row
 from replications.sparse_distillation.shapes_systems import STUDENT, Systems
 

@@ -23,11 +23,11 @@ from common.training.batches import Batch, BucketedBatches, EncodedSplit
 from common.training.classifier import classifier_logits, task_loss
 from common.training.finetune import write_report
 from common.training.loop import TrainingPlan, fit
-from replications.sparse_distillation.bags import BagBatch, BagBatches, BagSplit
+from replications.sparse_distillation.engine.bags import BagBatch, BagBatches, BagSplit
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN, HybridAdam, distillation_loss
 from replications.sparse_distillation.names import DISTILLED, PRIVATE, SCRATCH, STUDENT
-from replications.sparse_distillation.ngrams import Vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.storage import load_dan, save_dan
 from replications.sparse_distillation.teacher_rows import copy_teacher_rows

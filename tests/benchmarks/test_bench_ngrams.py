@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from common.timing.interleave import Schedule, Stopwatch, time_interleaved
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 
 SIZE = 200_000
 BATCH = 100

@@ -16,7 +16,7 @@ from common.records.predictions import Evidence
 from common.replication import Run
 from common.scales import SCALES
 from replications.sparse_distillation.experiments import trained_steps
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Predictor
 from replications.sparse_distillation.settings import SETTINGS
 

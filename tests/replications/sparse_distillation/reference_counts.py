@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from replications.sparse_distillation.extraction import Bags, Vocabulary
+from replications.sparse_distillation.engine.extraction import Bags, Vocabulary
 
 # Few words make many ties; two of them are no words for CountVectorizer, some are only after str.lower.
 WORDS = ["aa", "ab", "b", "AA", "é", "éa", "İs", "ΑΣ", "日本", "x_1", "aa-ab", "b\u0301b", "42", "\u017ft"]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from replications.sparse_distillation.bags import MAX_NGRAMS, Bag, BagBatch, BagBatches, BagSplit, thin_out
-from replications.sparse_distillation.ngrams import Bags
+from replications.sparse_distillation.engine.bags import MAX_NGRAMS, Bag, BagBatch, BagBatches, BagSplit, thin_out
+from replications.sparse_distillation.engine.ngrams import Bags
 
 Texts = list[list[int]]
 

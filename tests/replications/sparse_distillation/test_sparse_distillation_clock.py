@@ -10,7 +10,7 @@ from common.replication import Run
 from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.paired import CONTROL
 from replications.sparse_distillation import clock
-from replications.sparse_distillation.bags import BagBatch
+from replications.sparse_distillation.engine.bags import BagBatch
 from replications.sparse_distillation.clock import BATCH_SIZE, run_all, speeds, tokenisation_times
 from replications.sparse_distillation.findings import Findings
 from replications.sparse_distillation.lesson import Lesson

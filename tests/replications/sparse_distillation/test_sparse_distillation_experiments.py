@@ -19,7 +19,7 @@ from common.tasks.task import Example, Task
 from replications.sparse_distillation import experiments
 from replications.sparse_distillation.experiments import TASKS, trained_steps
 from replications.sparse_distillation.names import STUDENT
-from replications.sparse_distillation.ngrams import Bags
+from replications.sparse_distillation.engine.ngrams import Bags
 from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.variants import VARIANTS
 

@@ -15,9 +15,9 @@ from reference_counts import WORDS, as_lists, expected_bags, plain_texts, review
 from safetensors.numpy import load_file, save_file
 
 from common.errors import UserError
-from replications.sparse_distillation.extraction import FILE_NAME, Bags, Vocabulary
-from replications.sparse_distillation.ngrams import build_vocabulary
-from replications.sparse_distillation.words import GrowingWordTable, WordTable, chunks, split_texts
+from replications.sparse_distillation.engine.extraction import FILE_NAME, Bags, Vocabulary
+from replications.sparse_distillation.engine.ngrams import build_vocabulary
+from replications.sparse_distillation.engine.words import GrowingWordTable, WordTable, chunks, split_texts
 
 
 def vocabulary_of(texts: list[str], size: int = 10**6) -> Vocabulary:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.replication import Run
 from common.tasks.task import Example, Task
-from replications.sparse_distillation.bags import BagSplit
+from replications.sparse_distillation.engine.bags import BagSplit
 from replications.sparse_distillation.findings import (
     Findings,
     count_ngrams,
@@ -22,7 +22,7 @@ from replications.sparse_distillation.findings import (
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER
-from replications.sparse_distillation.ngrams import Bags
+from replications.sparse_distillation.engine.ngrams import Bags
 from replications.sparse_distillation.trial import SYSTEMS, Trial, dan_logits
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.training.loop import TrainingPlan, fit
-from replications.sparse_distillation.bags import Bag, BagBatch
+from replications.sparse_distillation.engine.bags import Bag, BagBatch
 from replications.sparse_distillation.method import (
     DAN,
     AttentivePooling,

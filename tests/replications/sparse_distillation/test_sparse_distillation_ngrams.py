@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from reference_counts import as_lists, assert_same, count_vectorizer, expected_bags, plain_texts, reviews, wild_texts
 
 from common.errors import UserError
-from replications.sparse_distillation import ngrams
-from replications.sparse_distillation.ngrams import build_vocabulary
-from replications.sparse_distillation.windows import Spill, merged, sorted_runs
+from replications.sparse_distillation.engine import ngrams
+from replications.sparse_distillation.engine.ngrams import build_vocabulary
+from replications.sparse_distillation.engine.windows import Spill, merged, sorted_runs
 
 
 @settings(deadline=None, max_examples=150)

@@ -15,7 +15,7 @@ from toy_student import DESIGN, LABELS, TEXTS, student
 
 from common.errors import UserError
 from replications.sparse_distillation import predictor as module
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Prediction, Predictor
 from replications.sparse_distillation.settings import Design
 

@@ -10,7 +10,7 @@ import torch
 
 from common.encoders.sources import PretrainedEncoder, load_encoder
 from replications.sparse_distillation import teacher_rows
-from replications.sparse_distillation.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.teacher_rows import copy_teacher_rows
 
 WORDS = "good film with an ending bad music very and light".split()  # noqa: SIM905

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from common.replication import Run
 from common.tasks.task import Example
 from replications.sparse_distillation import trial as trial_module
-from replications.sparse_distillation.bags import BagBatch, BagSplit
+from replications.sparse_distillation.engine.bags import BagBatch, BagSplit
 from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.settings import SETTINGS, Design
@@ -119,7 +119,7 @@ def bag_batch(targets: Tensor) -> BagBatch:
 
 
 def trial_bags(texts: list[list[int]]) -> Any:
-    from replications.sparse_distillation.ngrams import Bags
+    from replications.sparse_distillation.engine.ngrams import Bags
 
     return Bags(np.array([i for t in texts for i in t]), np.cumsum([0, *map(len, texts)]))
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from replications.sparse_distillation.ngrams import Vocabulary
+from replications.sparse_distillation.engine.ngrams import Vocabulary
 from replications.sparse_distillation.predictor import Labels, Predictor, fingerprint
 from replications.sparse_distillation.settings import Design
 

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from replications.sparse_distillation.extraction import Bags, Trie, Vocabulary
-from replications.sparse_distillation.windows import (
+from replications.sparse_distillation.engine.extraction import Bags, Trie, Vocabulary
+from replications.sparse_distillation.engine.windows import (
     LONGEST,
     NgramFile,
     Spill,
@@ -33,7 +33,7 @@ from replications.sparse_distillation.windows import (
     says_what_cannot_be_written,
     sorted_runs,
 )
-from replications.sparse_distillation.words import GrowingWordTable, WordTable, chunks, split_texts
+from replications.sparse_distillation.engine.words import GrowingWordTable, WordTable, chunks, split_texts
 
 __all__ = ["Bags", "Vocabulary", "build_vocabulary"]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.records.measurements import atomic_write
-from replications.sparse_distillation.words import (
+from replications.sparse_distillation.engine.words import (
     SplitTexts,
     WordTable,
     chunks,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import UserError
-from replications.sparse_distillation.ngrams import Bags
+from replications.sparse_distillation.engine.extraction import Bags, Vocabulary
 
 MAX_NGRAMS = 2048
 """Most n-grams of one text that training sees (official code, `--max-positions`)."""
