@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.records.predictions import LABELS, Evidence, answers_name
+from replications.sparse_distillation.design import VARIANTS, Design
+from replications.sparse_distillation.distillation import KD
 from replications.sparse_distillation.findings import Findings, Predictions
 from replications.sparse_distillation.names import (
     FROM_ALL,
@@ -21,10 +23,7 @@ from replications.sparse_distillation.names import (
     longest_setting,
     table_shape_name,
 )
-from replications.sparse_distillation.settings import Design
 from replications.sparse_distillation.transfer import transfer_answers, transfer_setting
-from replications.sparse_distillation.trial import KD
-from replications.sparse_distillation.variants import VARIANTS
 
 DOCUMENT_TASKS = frozenset({"imdb", "sentiment", "mood"})
 """Where the paper's studies on IMDB are run."""
@@ -40,19 +39,19 @@ def variant_answers(f: Findings) -> Iterator[tuple[str, str, Predictions]]:
     """Table 5: each group, variant, and the predictions of the distilled student."""
     for group, variants in VARIANTS.items():
         for name, variant in variants.items():
-            yield group, name, f.trial.answers((KD,), variant(f.trial.design))
+            yield group, name, f.students.answers((KD,), variant(f.students.design))
 
 
 def grid_answers(f: Findings) -> Iterator[tuple[str, int, int, Predictions]]:
     """Each cell of Table 8: budget, |V|, d_e, and the student's predictions."""
-    for budget, cells in f.trial.lesson.settings.grid.items():
+    for budget, cells in f.students.settings.grid.items():
         for size, dimension in cells:
-            yield budget, size, dimension, f.trial.answers((KD,), grid_design(f, size, dimension))
+            yield budget, size, dimension, f.students.answers((KD,), grid_design(f, size, dimension))
 
 
 def grid_design(f: Findings, size: int, dimension: int) -> Design:
     """The main student with another table."""
-    return replace(f.trial.design, vocabulary_size=size, dimension=dimension)
+    return replace(f.students.design, vocabulary_size=size, dimension=dimension)
 
 
 def shortened_answers(f: Findings) -> Iterator[tuple[int, int, Predictions]]:
@@ -70,24 +69,22 @@ def pruned_answers(f: Findings) -> Iterator[tuple[str, float, Predictions]]:
 
 
 def keep_evidence(f: Findings, source: Findings | None) -> None:
-    """Keep all that the trial's systems answered; `source` is the trial of the other domain (Table 6), if any."""
-    lesson = f.trial.lesson
+    """Keep all that the task run's systems answered; `source` are those of the other domain (Table 6), if any."""
+    run, task = f.task_run, f.students.task
     arrays: dict[str, NDArray[Any]] = {LABELS: f.labels, "coverage": f.coverage, "cross_entropy": f.cross_entropy}
-    if any(e.difficulty for e in lesson.task.dev):
-        arrays["difficulty"] = np.array([e.difficulty or 0 for e in lesson.task.dev])
+    if any(e.difficulty for e in task.dev):
+        arrays["difficulty"] = np.array([e.difficulty or 0 for e in task.dev])
     arrays |= {answers_name(system): predictions for system, predictions in f.predictions.items()}
-    if lesson.task_name in PRUNED_TASKS:
+    if task.name in PRUNED_TASKS:
         arrays |= {answers_name(STUDENT, longest_setting(n)): p for n, _, p in shortened_answers(f)}
         arrays |= {answers_name(STUDENT, kept_setting(share, by)): p for by, share, p in pruned_answers(f)}
-    if lesson.task_name in DOCUMENT_TASKS:
+    if task.name in DOCUMENT_TASKS:
         arrays |= {answers_name(group, name): p for group, name, p in variant_answers(f)}
         arrays |= _grid_arrays(f)
     if source is not None:
         setting = transfer_setting(source, f)
         arrays |= {answers_name(system, setting): p for system, p in transfer_answers(source, f).items()}
-    task = lesson.task
-    layers = lesson.source.encoder.num_layers
-    lesson.run.keep(Evidence(task.name, f.trial.seed, lesson.metric, len(task.labels), layers, arrays))
+    run.run.keep(Evidence(task.name, run.seed, f.students.metric, len(task.labels), run.num_layers, arrays))
 
 
 def _grid_arrays(f: Findings) -> dict[str, NDArray[Any]]:
@@ -95,6 +92,6 @@ def _grid_arrays(f: Findings) -> dict[str, NDArray[Any]]:
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for budget, size, dimension, predictions in grid_answers(f):
         arrays[answers_name(grid_system(budget), grid_setting(size))] = predictions
-        there = len(f.trial.vocabulary(grid_design(f, size, dimension)))
+        there = len(f.students.vocabulary(size))
         shapes.setdefault(budget, []).append((size, there, dimension))
     return arrays | {table_shape_name(budget): np.array(cells) for budget, cells in shapes.items()}

@@ -74,9 +74,8 @@ ENOUGH_ROUNDS = 6
 def taught(record: RunRecord, names: Sequence[str]) -> tuple[Tasks, list[str]]:
     """Of the named tasks those that the teacher learned, and why the others decide nothing."""
     found = by_task([e for e in record.evidence if e.task in names and e.has_answers(TEACHER)])
-    # One teacher teaches all seeds: its answers are the same in each.
-    known, left_out = learned({task: seeds[:1] for task, seeds in found.items()}, system(TEACHER), "the teacher")
-    return {task: found[task] for task in known}, list(left_out)
+    known, left_out = learned(found, system(TEACHER), "the teacher")
+    return dict(known), list(left_out)
 
 
 def first_of(record: RunRecord, names: Sequence[str]) -> tuple[Tasks, list[str]]:

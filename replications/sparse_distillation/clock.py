@@ -12,46 +12,37 @@ import numpy as np
 from tokenizers import ByteLevelBPETokenizer
 from torch import nn
 
+from common.early_exit.clock import BATCH_SIZE
 from common.records.statistics import Interval
-from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.paired import PairedThroughput, paired_throughput
 from common.timing.threads import pinned_threads
+from replications.sparse_distillation.distillation import FT, KD
 from replications.sparse_distillation.findings import Findings
-from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.method import example_flops
 from replications.sparse_distillation.names import SMALL, STUDENT, TEACHER
-from replications.sparse_distillation.trial import FT, KD
-
-BATCH_SIZE = 32
 
 
 def speeds(f: Findings) -> tuple[PairedThroughput, dict[str, float]]:
     """Throughput of the trained systems on a random part of dev, and FLOPs per example of teacher and student."""
-    lesson, dev = f.trial.lesson, f.trial.lesson.encoded.dev
-    rows: list[int] = np.random.default_rng(0).permutation(len(dev))[: lesson.run.scale.timing_examples].tolist()
-    by_length = sorted(rows, key=lambda row: len(dev.input_ids[row]))
+    run, dev = f.task_run, f.task_run.encoded.dev
+    by_length = sorted(run.clock.rows.tolist(), key=lambda row: len(dev.input_ids[row]))
     chunks = [by_length[i : i + BATCH_SIZE] for i in range(0, len(by_length), BATCH_SIZE)]
-    tokens, bags = [dev.batch(chunk) for chunk in chunks], [f.split.batch(chunk) for chunk in chunks]
-    device = lesson.device
-    student = f.trial.model((KD, FT)).to(device)
+    device = run.timing_device
+    tokens = [dev.batch(chunk).to(device) for chunk in chunks]
+    bags = [f.split.batch(chunk).to(device) for chunk in chunks]
+    student = f.students.model((KD, FT)).to(device)
     arms: dict[str, Callable[[], int]] = {
-        TEACHER: partial(run_all, lesson.teacher(), [b.to(device) for b in tokens]),
-        SMALL: partial(run_all, lesson.classifier(lesson.small_layers), [b.to(device) for b in tokens]),
-        STUDENT: partial(run_all, student, [b.to(device) for b in bags]),
+        TEACHER: partial(run_all, run.classifier(), tokens),
+        SMALL: partial(run_all, run.classifier(run.half), tokens),
+        STUDENT: partial(run_all, student, bags),
     }
     for name, model in f.token_students.items():
-        arms[name] = partial(run_all, model.to(device), [b.to(device) for b in tokens])
+        arms[name] = partial(run_all, model.to(device), tokens)
     with pinned_threads():
-        timings = paired_throughput(arms, baseline=TEACHER, rounds=1 + 2 * lesson.run.scale.timing_rounds)
-    shape = EncoderShape.from_config(lesson.source.encoder.config)
-    teacher_flops = float(np.mean([encoder_flops(shape, len(dev.input_ids[row])) for row in by_length]))
-    ngrams = sum(batch.tokens for batch in bags) / len(by_length)
-    return timings, {TEACHER: teacher_flops, STUDENT: student_flops(student, ngrams)}
-
-
-def student_flops(student: DAN, ngrams: float) -> float:
-    """FLOPs of one example: one addition per n-gram and dimension, and the linear layers."""
-    weights = [p.numel() for name, p in student.layers.named_parameters() if name.endswith("weight")]
-    return ngrams * student.table.shape[1] + 2 * sum(weights)
+        timings = paired_throughput(arms, baseline=TEACHER, rounds=1 + 2 * run.run.scale.timing_rounds)
+    ngrams = np.array([sum(batch.tokens for batch in bags) / len(by_length)])
+    teacher_flops = float(run.baseline_flops("dev")[by_length].mean())
+    return timings, {TEACHER: teacher_flops, STUDENT: float(example_flops(student, ngrams)[0])}
 
 
 def run_all(model: nn.Module, batches: Sequence[object]) -> int:
@@ -61,12 +52,11 @@ def run_all(model: nn.Module, batches: Sequence[object]) -> int:
 
 def tokenisation_times(f: Findings) -> dict[str, Interval]:
     """Seconds to turn dev texts into ids, relative to byte-level BPE (Table 9)."""
-    lesson = f.trial.lesson
-    texts = [e.text_a for e in lesson.task.dev]
-    bpe = train_bpe([e.text_a for e in lesson.task.train])
+    texts, wordpiece = [e.text_a for e in f.students.dev], f.task_run.backbone.tokenizer.backend_tokenizer
+    bpe = train_bpe([e.text_a for e in f.students.train])
     arms: dict[str, Callable[[], int]] = {
         "BPE": lambda: len([bpe.encode(text) for text in texts]),
-        "WordPiece": lambda: len([lesson.source.tokenizer.backend_tokenizer.encode(text) for text in texts]),
+        "WordPiece": lambda: len([wordpiece.encode(text) for text in texts]),
         "n-gram": lambda: len(f.vocabulary.bags(texts)),
     }
     timings = paired_throughput(arms, baseline="BPE", rounds=5)

@@ -7,12 +7,14 @@ questions for QQP. What stands in for them here is text of the same kind that is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UserError
 from common.replication import Run
 from common.tasks import load_task
+from common.tasks.catalogue import match_key
 from common.tasks.plain_text import paragraphs, sentences, squad_questions, texts_of, without_markup
 from common.tasks.task import Example, Task
 
@@ -20,6 +22,10 @@ WORDS_OF_A_PARAGRAPH = 60
 """Paragraphs of Wikipedia are cut to about the length of AG News."""
 
 FEWEST_WORDS = 3
+
+
+class NoUnlabelledText(UserError):
+    """There is nothing to distil on beside the task's own examples."""
 
 
 def unlabelled(run: Run, name: str, words: int, max_words: int) -> tuple[Example, ...]:
@@ -60,8 +66,21 @@ def check_unlabelled(run: Run, name: str) -> None:
         raise _no_text(run, name)
 
 
+def has_unlabelled(run: Run, name: str) -> bool:
+    """Whether there is a corpus.
+
+    Raises:
+        UserError: there is one, and it cannot be read.
+    """
+    try:
+        check_unlabelled(run, name)
+    except NoUnlabelledText:
+        return False
+    return True
+
+
 def _no_text(run: Run, name: str) -> UserError:
-    return UserError(
+    return NoUnlabelledText(
         f"{name}: distillation needs unlabelled text, and DATA={run.data} holds none beyond the labelled examples "
         f"of SCALE={run.scale.name}. Type a smaller SCALE, or add text"
     )
@@ -99,24 +118,32 @@ def _rest_of_train(run: Run, task: Task) -> Iterator[str]:
 
 def _from_files(run: Run, task: Task) -> Iterator[str]:
     data_dir = run.data_dir or Path()
-    if task.name in _KNOWN:
-        return _KNOWN[task.name](task, data_dir)
-    try:
-        return paragraphs_of_own(task.name, data_dir)
-    except UserError as error:
-        raise UserError(
-            f"{task.name}: distillation needs unlabelled text. Put some, one text a line, into train.txt in the folder "
-            f"{task.name}-unlabelled of {data_dir} ({error})"
-        ) from error
+    folder, read = _KNOWN.get(task.name, (f"{task.name}-unlabelled", _of_ones_own))
+    there = any(match_key(path.name) == match_key(folder) for path in data_dir.iterdir() if path.is_dir())
+    if not there and task.name in _KNOWN:
+        raise NoUnlabelledText(f"{task.name}: distillation needs unlabelled text: no folder '{folder}' in {data_dir}.")
+    if not there:
+        raise NoUnlabelledText(f"{_own_text_wanted(task.name, data_dir)} (there is no such folder)")
+    return read(task, data_dir)
 
 
-def paragraphs_of_own(name: str, data_dir: Path) -> Iterator[str]:
+def _of_ones_own(task: Task, data_dir: Path) -> Iterator[str]:
     """The user's own corpus for the user's own task."""
-    return iter(list(paragraphs(f"{name}-unlabelled", data_dir)))
+    try:
+        return iter(list(paragraphs(f"{task.name}-unlabelled", data_dir)))
+    except UserError as error:
+        raise UserError(f"{_own_text_wanted(task.name, data_dir)} ({error})") from error
+
+
+def _own_text_wanted(name: str, data_dir: Path) -> str:
+    return (
+        f"{name}: distillation needs unlabelled text. Put some, one text a line, into train.txt in the folder "
+        f"{name}-unlabelled of {data_dir}"
+    )
 
 
 def _not_on_the_hub(_: Run, task: Task) -> Iterator[str]:
-    raise UserError(
+    raise NoUnlabelledText(
         f"{task.name}: DATA=hub has no unlabelled corpus (the paper's are not pinned on the hub). "
         "Use DATA=files with a folder of plain text, or DATA=builtin"
     )
@@ -142,17 +169,33 @@ def _questions(_: Task, data_dir: Path) -> Iterator[str]:
     return squad_questions(data_dir)
 
 
-_KNOWN: dict[str, Callable[[Task, Path], Iterator[str]]] = {
-    "sst-2": _review_sentences,
-    "imdb": _other_reviews,
-    "trec": _questions,
-    "ag-news": _wiki_paragraphs,
-    "qqp": _questions,
-    "qqp-sample": _questions,
+_KNOWN: dict[str, tuple[str, Callable[[Task, Path], Iterator[str]]]] = {
+    "sst-2": ("imdb", _review_sentences),
+    "imdb": ("imdb", _other_reviews),
+    "trec": ("squad1.1", _questions),
+    "ag-news": ("wiki_en_2021", _wiki_paragraphs),
+    "qqp": ("squad1.1", _questions),
+    "qqp-sample": ("squad1.1", _questions),
 }
+"""By task the folder that its corpus lies in, and how it is read."""
 
 _SOURCES: dict[str, Callable[[Run, Task], Iterator[str]]] = {
     "builtin": _rest_of_train,
     "files": _from_files,
     "hub": _not_on_the_hub,
 }
+
+
+# -- What a student reads of a text -----------------------------------------------------------------------------------
+
+
+def cut(examples: Sequence[Example], words: int) -> tuple[Example, ...]:
+    """The first `words` words of each text, line-break markup removed; texts that need neither stay as they are."""
+
+    def first(text: str) -> str:
+        pieces = (plain := without_markup(text)).split()
+        return " ".join(pieces[:words]) if len(pieces) > words else plain
+
+    return tuple(
+        replace(e, text_a=first(e.text_a), text_b=None if e.text_b is None else first(e.text_b)) for e in examples
+    )

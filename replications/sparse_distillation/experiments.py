@@ -1,9 +1,8 @@
 """Tables 1, 2, 5, 6, 8, 9, 10 and 13, Figures 1, 4, 5 and 6 at a run's scale. What is of true size is in `shapes.py`.
 
-The paper scores accuracy on every task of its own, QQP included, and so does this folder (`lesson.ACCURACY_TASKS`);
-other tasks are scored by their own metric. What the paper studies on IMDB alone
-(variants, vocabulary against dimension, pruning) is studied on IMDB where it is at hand, and on the generated
-`sentiment` elsewhere.
+The paper scores accuracy on every task of its own, QQP included, and so does this folder (`ACCURACY_TASKS`); other
+tasks are scored by their own metric. What the paper studies on IMDB alone (variants, vocabulary against dimension,
+pruning) is studied on IMDB where it is at hand, and on the generated `sentiment` elsewhere.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 from common.records.measurements import Measurement
 from common.replication import Run, Step
 from common.rows import Rows
+from common.task_run import TaskRun
 from replications.sparse_distillation.answers import (
     DOCUMENT_TASKS,
     PRUNED_TASKS,
@@ -26,12 +26,12 @@ from replications.sparse_distillation.answers import (
 )
 from replications.sparse_distillation.clock import speeds, tokenisation_times
 from replications.sparse_distillation.corpus import check_unlabelled
+from replications.sparse_distillation.distillation import Distillation
 from replications.sparse_distillation.findings import Findings, score
-from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.names import STUDENT, TEACHER, grid_setting, grid_system, longest_setting
+from replications.sparse_distillation.settings import settings_of
 from replications.sparse_distillation.shapes import shape_steps as shape_steps
 from replications.sparse_distillation.transfer import source_of, transfer_steps
-from replications.sparse_distillation.trial import Trial
 
 TASKS = {
     "builtin": ("sentiment", "paraphrase"),
@@ -44,57 +44,50 @@ TASKS = {
 
 
 def trained_steps(run: Run) -> list[Step]:
-    """Teach every task, train and measure every student."""
+    """Train and measure every student of every task and seed."""
     steps: list[Step] = []
     found: list[Findings] = []
     for task in run.tasks_or(TASKS):
-        lesson = Lesson(run, task)
         check_unlabelled(run, task)
-        steps.extend(_lesson_steps(lesson))
         for seed in run.seeds:
-            found.append(Findings(Trial(lesson, seed)))
-            steps.extend(_trial_steps(found[-1]))
+            task_run = TaskRun.of(run, task, seed, settings_of(run.scale.name, run.data).teacher)
+            found.append(Findings(Distillation(task_run)))
+            steps.extend(_steps_of(found[-1]))
     steps.extend(transfer_steps(found))
     steps.extend(_evidence_step(f, source_of(f, found)) for f in found)
     return steps
 
 
-def _lesson_steps(lesson: Lesson) -> Iterator[Step]:
-    name, layers = lesson.task_name, lesson.source.encoder.num_layers
-    yield Step.making(f"{name}: the teacher", lesson.teacher_seconds, lambda: lesson.classifier_folder(layers))
-    small = lambda: lesson.classifier_folder(lesson.small_layers)  # noqa: E731
-    yield Step.making(f"{name}: a small Transformer", lesson.teacher_seconds / 2, small)
-    yield Step.making(f"{name}: the teacher's answers", lesson.labelling_seconds, lambda: lesson.teacher_logits)
-
-
-def _trial_steps(f: Findings) -> Iterator[Step]:
-    lesson = f.trial.lesson
-    label, seconds = f"{lesson.task_name} seed {f.trial.seed}", lesson.student_seconds
+def _steps_of(f: Findings) -> Iterator[Step]:
+    run, task, seconds = f.task_run, f.task_run.task_name, f.students.student_seconds
+    label = run.label
+    yield from run.static_steps([run.half])
+    teaching = f.students.labelling_seconds
+    yield Step.making(f"{label}: the teacher's answers", teaching, lambda: f.students.teacher_logits)
     yield Step.making(f"{label}: students", 6 * seconds, lambda: f.predictions)
     experiments: list[Callable[[Findings, Rows], Iterator[Measurement]]] = [table1, table2, table13, figure1, figure6]
-    if lesson.run.data == "builtin":
+    if run.run.data == "builtin":
         experiments.append(language)
-    if lesson.task_name in PRUNED_TASKS:
+    if task in PRUNED_TASKS:
         experiments += [table10, figure5]
     yield Step(f"{label}: tables and figures", seconds, lambda: _measure(f, experiments))
-    if lesson.task_name in DOCUMENT_TASKS:
+    if task in DOCUMENT_TASKS:
         yield Step(f"{label}: variants", 8 * seconds, lambda: _measure(f, [table5]))
         yield Step(f"{label}: vocabulary against dimension", 5 * seconds, lambda: _measure(f, [table8]))
-        if f.trial.seed == lesson.run.seeds[0]:
+        if run.seed == run.run.seeds[0]:
             yield Step(f"{label}: tokenisation", 20.0, lambda: _measure(f, [table9]))
 
 
 def _evidence_step(f: Findings, source: Findings | None) -> Step:
     """Answers alone, of students that are all trained by then."""
-    label = f"{f.trial.lesson.task_name} seed {f.trial.seed}: the answers of every system"
-    return Step.making(label, 5.0, lambda: keep_evidence(f, source))
+    return Step.making(f"{f.task_run.label}: the answers of every system", 5.0, lambda: keep_evidence(f, source))
 
 
 def _measure(
     f: Findings, experiments: Sequence[Callable[[Findings, Rows], Iterator[Measurement]]]
 ) -> list[Measurement]:
-    lesson = f.trial.lesson
-    row = Rows(lesson.task_name, f.trial.seed, lesson.source.backbone, len(f.labels))
+    run = f.task_run
+    row = Rows(run.task_name, run.seed, run.backbone.backbone, len(f.labels))
     return [m for experiment in experiments for m in experiment(f, row)]
 
 
@@ -103,12 +96,12 @@ def _measure(
 
 def table1(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Sizes of the data, and the mean number of words of an input."""
-    lesson = f.trial.lesson
-    words = [len(e.text_a.split()) + len((e.text_b or "").split()) for e in lesson.task.train]
-    yield row("table1", "data", "train_size", float(len(lesson.task.train)), "count")
-    yield row("table1", "data", "dev_size", float(len(lesson.task.dev)), "count")
+    task = f.students.task
+    words = [len(e.text_a.split()) + len((e.text_b or "").split()) for e in f.students.train]
+    yield row("table1", "data", "train_size", float(len(task.train)), "count")
+    yield row("table1", "data", "dev_size", float(len(task.dev)), "count")
     yield row("table1", "data", "average_tokens", float(np.mean(words)), "count", note="words between blanks")
-    yield row("table1", "data", "corpus_size", float(len(lesson.corpus)), "count")
+    yield row("table1", "data", "corpus_size", float(len(f.students.corpus)), "count")
 
 
 def table2(f: Findings, row: Rows) -> Iterator[Measurement]:
@@ -197,7 +190,7 @@ def figure6(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def language(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Ours, where difficulty is known (builtin): what negation, contrast and distance do to n-grams."""
-    levels = np.array([e.difficulty or 0 for e in f.trial.lesson.task.dev])
+    levels = np.array([e.difficulty or 0 for e in f.students.task.dev])
     for level in sorted(set(levels.tolist()) - {0}):
         chosen = levels == level
         at = {"at": level, "setting": f"level {level}"}

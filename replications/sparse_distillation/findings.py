@@ -1,4 +1,4 @@
-"""What the tables, figures and claims are made of, for one task and one seed: predictions of every system on dev."""
+"""What the tables, figures and claims are made of, for one task run: predictions of every system on dev."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from common.records.statistics import Interval, bootstrap_statistic
+from common.task_run import TaskRun
 from common.tasks.metrics import points_along
-from common.tasks.task import Example
+from replications.sparse_distillation.distillation import FT, KD, SYSTEMS, Distillation, dan_logits
 from replications.sparse_distillation.engine.bags import BagSplit
+from replications.sparse_distillation.engine.extraction import Bags, Vocabulary
+from replications.sparse_distillation.engine.windows import LONGEST
+from replications.sparse_distillation.engine.words import split_texts
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, TEACHER
-from replications.sparse_distillation.engine.ngrams import Bags, Vocabulary
-from replications.sparse_distillation.students import CNN, BiLSTM
-from replications.sparse_distillation.trial import FT, KD, SYSTEMS, Trial, dan_logits
-from replications.sparse_distillation.engine.words import split_texts
+from replications.sparse_distillation.students import CNN, BiLSTM, TokenStudent
 
 Predictions = NDArray[np.int64]
-
-LONGEST = 4
 
 
 @dataclass
 class Findings:
-    """Predictions of one trial's systems, each made when first asked for."""
+    """Predictions of one task run's systems, each made when first asked for."""
 
-    trial: Trial
+    students: Distillation
+
+    @property
+    def task_run(self) -> TaskRun:
+        """Whose students they are."""
+        return self.students.task_run
 
     @cached_property
     def labels(self) -> Predictions:
@@ -42,34 +46,34 @@ class Findings:
     @cached_property
     def split(self) -> BagSplit:
         """Dev as bags."""
-        return self.trial.dev()
+        return self.students.dev_bags()
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
         """(N,) on dev, of every system of Table 2, the slowest first."""
-        lesson = self.trial.lesson
+        run = self.task_run
         found = {
-            TEACHER: lesson.teacher_logits.dev.argmax(-1).numpy(),
-            SMALL: lesson.answers_of(lesson.small_layers).argmax(-1).numpy(),
+            TEACHER: run.static_logits()["dev"].argmax(-1).numpy(),
+            SMALL: run.static_logits(run.half)["dev"].argmax(-1).numpy(),
         }
-        found |= {name: self.trial.token_answers(model) for name, model in self.token_students.items()}
-        return found | {system: self.trial.answers(stages) for system, stages in SYSTEMS.items()}
+        found |= {name: self.students.token_answers(model) for name, model in self.token_students.items()}
+        return found | {system: self.students.answers(stages) for system, stages in SYSTEMS.items()}
 
     @cached_property
-    def token_students(self) -> dict[str, nn.Module]:
+    def token_students(self) -> dict[str, TokenStudent]:
         """The distilled Bi-LSTM and CNN: of a run's first seed alone, for they cost as much as all the rest."""
-        if self.trial.seed != self.trial.lesson.run.seeds[0]:
+        if self.task_run.seed != self.task_run.run.seeds[0]:
             return {}
-        hidden = self.trial.lesson.settings.lstm
+        hidden = self.students.settings.lstm
         return {
-            LSTM_STUDENT: self.trial.token_student(f"lstm-{hidden}", partial(build_lstm, hidden)),
-            CNN_STUDENT: self.trial.token_student("cnn", CNN),
+            LSTM_STUDENT: self.students.token_student(f"lstm-{hidden}", partial(build_lstm, hidden)),
+            CNN_STUDENT: self.students.token_student("cnn", CNN),
         }
 
     @cached_property
     def constant(self) -> Predictions:
         """(N,) the constant answer that scores best on dev."""
-        points = points_along(self.trial.lesson.metric)
+        points = points_along(self.students.metric)
         constants = np.tile(np.unique(self.labels)[:, None], len(self.labels))
         best: Predictions = constants[points(constants, self.labels).argmax()]
         return best
@@ -89,12 +93,12 @@ class Findings:
 
     @cached_property
     def _student(self) -> DAN:
-        return self.trial.model((KD, FT))
+        return self.students.model((KD, FT))
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """V."""
-        return self.trial.vocabulary(self.trial.design)
+        return self.students.vocabulary(self.students.design.vocabulary_size)
 
     def most_frequent(self, share: float, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(|V|,) the given share of V with the highest counts; ties by id."""
@@ -110,7 +114,7 @@ class Findings:
     @cached_property
     def train_ids(self) -> NDArray[np.int64]:
         """Ids of all known n-grams of D_train, one text after the other."""
-        texts = [t for e in self.trial.lesson.task.train for t in (e.text_a, e.text_b) if t is not None]
+        texts = [t for e in self.students.train for t in (e.text_a, e.text_b) if t is not None]
         return self.vocabulary.bags(texts).ids
 
     # -- Coverage (Figure 6) ------------------------------------------------------------------------------------------
@@ -118,20 +122,16 @@ class Findings:
     @cached_property
     def coverage(self) -> NDArray[np.float64]:
         """(N,) share of each dev example's n-grams that are in V; 0 for a text without any."""
-        known, there = self.split.first.lengths, count_ngrams([e.text_a for e in self._dev])
+        known, there = self.split.first.lengths, count_ngrams([e.text_a for e in self.students.dev])
         if self.split.second is not None:
             known = known + self.split.second.lengths
-            there = there + count_ngrams([e.text_b or "" for e in self._dev])
+            there = there + count_ngrams([e.text_b or "" for e in self.students.dev])
         return known / np.maximum(there, 1)
 
     @property
     def cross_entropy(self) -> NDArray[np.float64]:
         """(N,) in nats, of the student on dev."""
         return F.cross_entropy(self.student_logits, torch.from_numpy(self.labels), reduction="none").numpy()
-
-    @property
-    def _dev(self) -> tuple[Example, ...]:
-        return self.trial.lesson.task.dev
 
 
 def build_lstm(hidden: int, embeddings: Tensor, outputs: int) -> BiLSTM:
@@ -152,6 +152,6 @@ def count_ngrams(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def score(f: Findings, predictions: Predictions, chosen: NDArray[np.bool_] | slice = slice(None)) -> Interval:
-    """In points of the lesson's metric, over the chosen examples of dev."""
-    points = points_along(f.trial.lesson.metric)
+    """In points of the metric, over the chosen examples of dev."""
+    points = points_along(f.students.metric)
     return bootstrap_statistic(points, predictions[chosen], f.labels[chosen], resamples=2000)

@@ -17,7 +17,9 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -142,6 +144,12 @@ class DAN(nn.Module):
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def example_flops(student: DAN, ngrams: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) FLOPs of examples with so many n-grams: an addition for each number of each row, and the linear layers."""
+    weights = [p.numel() for name, p in student.layers.named_parameters() if name.endswith("weight")]
+    return ngrams * student.table.shape[1] + 2 * sum(weights)
 
 
 # -- Losses (Section 3.1) ---------------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ SCRATCH, PRIVATE, DISTILLED = "DAN (from scratch)", "DAN (KD, no task data)", "D
 STUDENT = "DAN (KD+FT)"
 """The system that the paper calls its own where it names one."""
 
+CONTENDER = "DAN"
+"""What a comparison with other methods calls the same student."""
+
 POOLING = "pooling"
 """The group of Table 5's variants that differ in how the n-grams of a text become one vector."""
 

@@ -32,11 +32,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from common.records.measurements import write_json
-from replications.sparse_distillation.engine.bags import Bag, BagBatch
-from replications.sparse_distillation.method import DAN
-from replications.sparse_distillation.engine.ngrams import Vocabulary
-from replications.sparse_distillation.settings import Design
-from replications.sparse_distillation.storage import check_free, load_dan, new_folder, save_dan
+from replications.sparse_distillation.design import Student
+from replications.sparse_distillation.engine.bags import bag_batch
+from replications.sparse_distillation.engine.extraction import Vocabulary
+from replications.sparse_distillation.storage import check_free, load_student, new_folder
 
 PROGRAM = ".venv/bin/python -m replications.sparse_distillation.predictor"
 LABELS = "labels.json"
@@ -88,7 +87,7 @@ class Predictor:
         UserError: its parts do not belong together.
     """
 
-    model: DAN
+    model: Student
     vocabulary: Vocabulary
     about: Labels
 
@@ -123,24 +122,20 @@ class Predictor:
             UserError: the folder is missing or is not a student's, or its files do not belong together.
         """
         about = _read_labels(folder)
-        model, vocabulary = load_dan(folder), Vocabulary.load(folder)
+        model, vocabulary = load_student(folder), Vocabulary.load(folder)
         try:
             return cls(model, vocabulary, about)
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
 
-    def save(self, design: Design, folder: Path) -> None:
-        """Write everything to the new folder `folder`, whole or not at all.
-
-        Args:
-            design: how the model was built.
-            folder: where to; its parents are made.
+    def save(self, folder: Path) -> None:
+        """Write everything to the new folder `folder`, whole or not at all; its parents are made.
 
         Raises:
             UserError: there is something at `folder` already, or it cannot be written.
         """
         with new_folder(folder) as new:
-            save_dan(self.model, design, new)
+            self.model.save(new)
             self.vocabulary.save(new)
             write_json(new / LABELS, self.about.model_dump(mode="json"))
 
@@ -174,9 +169,8 @@ class Predictor:
     def _probabilities(self, texts: Sequence[Text]) -> Tensor:
         """(N, C) for the texts of one batch."""
         pairs = [text if isinstance(text, tuple) else (text, "") for text in texts]
-        first = Bag.of(self.vocabulary.bags([a for a, _ in pairs]))
-        second = Bag.of(self.vocabulary.bags([b for _, b in pairs])) if self.is_pair else None
-        logits: Tensor = self.model(BagBatch(first, second, torch.zeros(len(texts)), torch.arange(len(texts))))
+        second = [b for _, b in pairs] if self.is_pair else None
+        logits: Tensor = self.model(bag_batch(self.vocabulary, [a for a, _ in pairs], second))
         return logits.softmax(dim=-1)
 
 
@@ -261,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     save.set_defaults(command=_save)
     save.add_argument("folder", type=Path, help="the folder to make")
     save.add_argument("--task", required=True, help="what it is to label, e.g. sst-2")
-    save.add_argument("--scale", default="mini", help="smoke, mini (default), full or paper")
+    save.add_argument("--scale", default="mini", help="smoke, mini (default), base or paper")
     save.add_argument("--data", default="builtin", help="builtin (default) or files")
     save.add_argument("--data-dir", default="", help="folder of the data sets, with --data files")
     save.add_argument("--seed", default="0", help="training seed (default 0)")
@@ -312,8 +306,7 @@ def _save(options: argparse.Namespace) -> None:
     from common.progress import say
     from replications.sparse_distillation.take_home import trained
 
-    predictor, design = trained(options, say)
-    predictor.save(design, options.folder)
+    trained(options, say).save(options.folder)
     print(f"{options.folder}: saved. Type {PROGRAM} predict {options.folder} TEXT")
 
 

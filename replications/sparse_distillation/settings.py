@@ -3,66 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
+from common.baselines import RECIPES, Recipe
 from common.training.loop import TrainingPlan
-from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
-from replications.sparse_distillation.method import (
-    DAN,
-    Activation,
-    AttentivePooling,
-    MaxPooling,
-    MeanPooling,
-    SumPooling,
-)
-
-ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({"relu": F.relu, "tanh": torch.tanh})
-
-
-@dataclass(frozen=True)
-class Design:
-    """A DAN to be built: |V| asked for, d_e, and the choices of Table 5.
-
-    `hidden` are the hidden widths (empty: one of width d_e); `initialisation` is `random` or `teacher`, `deviation`
-    the standard deviation of the table's first values.
-    """
-
-    vocabulary_size: int
-    dimension: int
-    pooling: str = "mean"
-    hidden: tuple[int, ...] = ()
-    activation: str = "relu"
-    dropout: float = 0.1
-    initialisation: str = "random"
-    deviation: float = 1.0
-
-    def build(self, vocabulary_size: int, outputs: int, *, pair: bool) -> DAN:
-        """The untrained student over `vocabulary_size` n-grams (the corpus may have fewer than were asked for)."""
-        return DAN(
-            vocabulary_size,
-            self.dimension,
-            outputs,
-            pair=pair,
-            hidden=self.hidden or None,
-            pooling=self._pooling(),
-            activation=ACTIVATIONS[self.activation],
-            dropout=self.dropout,
-            deviation=self.deviation,
-        )
-
-    def _pooling(self) -> nn.Module:
-        if self.pooling == "attentive":
-            return AttentivePooling(self.dimension)
-        return {"mean": MeanPooling, "sum": SumPooling, "max": MaxPooling}[self.pooling]()
-
-    def recipe(self) -> dict[str, object]:
-        """As JSON, for an artifact's key."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+from replications.sparse_distillation.design import Design
 
 
 @dataclass(frozen=True)
@@ -70,10 +15,9 @@ class Settings:
     """What is trained how, at one scale.
 
     Attributes:
-        teacher: the pretrained encoder; teacher_plan: its fine-tuning, `epochs` being the most.
-        teacher_tokens: about how many tokens the fine-tuning may read.
+        teacher: stage 1, which is the baseline.
         corpus_words: about how many words of unlabelled text are distilled on.
-        max_words: longer texts are cut, for the teacher and the students alike (about what the teacher can read).
+        max_words: the students read no more of a text, which is about what the teacher can read.
         design: the student.
         distil, from_scratch, finetune: the plans of stage 2, of training without a teacher, and of stage 3. Without a
             teacher there are only the labels: in stage 2's batches of 2048 they would give TREC 30 updates.
@@ -82,9 +26,7 @@ class Settings:
         grid: Table 8: for each budget (in table cells) its (|V|, d_e) pairs.
     """
 
-    teacher: str
-    teacher_plan: TrainingPlan
-    teacher_tokens: float
+    teacher: Recipe
     corpus_words: int
     max_words: int
     design: Design
@@ -111,11 +53,11 @@ def dan_plan(learning_rate: float, epochs: int, batch_size: int, **more: float) 
     )
 
 
+_PAPERS_TEACHER = TrainingPlan(learning_rate=1e-5, epochs=10, batch_size=32, seed=0, max_length=512)
+
 SETTINGS = {
     "smoke": Settings(
-        teacher=SMOKE_ENCODER,
-        teacher_plan=SMOKE_PLAN,
-        teacher_tokens=float("inf"),
+        teacher=RECIPES["smoke"],
         corpus_words=2_500,
         max_words=100,
         design=Design(2_000, 16, deviation=0.1),
@@ -128,9 +70,7 @@ SETTINGS = {
         grid={"16K": ((500, 32), (1000, 16)), "32K": ((1000, 32), (2000, 16))},
     ),
     "mini": Settings(
-        teacher="minilm",
-        teacher_plan=TrainingPlan(learning_rate=2e-4, epochs=4, batch_size=16, seed=0, warmup=0.1),
-        teacher_tokens=100_000,
+        teacher=RECIPES["mini"],
         corpus_words=200_000,
         max_words=100,
         design=Design(100_000, 128, deviation=0.1),
@@ -146,9 +86,7 @@ SETTINGS = {
         },
     ),
     "paper": Settings(
-        teacher="FacebookAI/roberta-large",
-        teacher_plan=TrainingPlan(learning_rate=1e-5, epochs=10, batch_size=32, seed=0, max_length=512),
-        teacher_tokens=float("inf"),
+        teacher=Recipe("FacebookAI/roberta-large", whole=_PAPERS_TEACHER, shallow=_PAPERS_TEACHER),
         corpus_words=1_000_000_000,
         max_words=100_000,
         design=Design(1_000_000, 1000),
@@ -164,11 +102,11 @@ SETTINGS = {
         },
     ),
 }
-SETTINGS["base"] = replace(SETTINGS["mini"], teacher_tokens=float("inf"), corpus_words=800_000)
-"""All labelled data, so that IMDB and the generated tasks have no text left to distil on; the others have theirs."""
+SETTINGS["base"] = replace(SETTINGS["mini"], teacher=RECIPES["base"], corpus_words=800_000)
+"""The labelled data of the generated tasks and most of IMDB's are used up; the others have their corpora."""
 
-SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], teacher_tokens=40_000, corpus_words=80_000)
-"""Generated tasks are learned in one epoch, and their texts are alike: less is enough."""
+SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], corpus_words=80_000)
+"""The texts of generated tasks are alike: less is enough."""
 
 
 def settings_of(scale: str, data: str) -> Settings:

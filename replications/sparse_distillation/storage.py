@@ -16,21 +16,11 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.records.measurements import write_json
-from replications.sparse_distillation.method import DAN
-from replications.sparse_distillation.settings import Design
-
-WEIGHTS, DESIGN = "student.safetensors", "design.json"
-
-
-def save_dan(model: DAN, design: Design, folder: Path) -> None:
-    """Write a student (safetensors) and its design (JSON)."""
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
-    write_json(folder / DESIGN, design.recipe())
+from replications.sparse_distillation.design import DESIGN, WEIGHTS, Design, Student
 
 
 @contextmanager
@@ -74,8 +64,8 @@ def _finish(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def load_dan(folder: Path) -> DAN:
-    """Read what `save_dan` wrote, in evaluation mode; the table is mapped from the file, not copied.
+def load_student(folder: Path) -> Student:
+    """Read what `Student.save` wrote, in evaluation mode; the table is mapped from the file, not copied.
 
     Raises:
         UserError: a file is missing, cut short or something else, or the two do not belong together.
@@ -113,7 +103,7 @@ def read_design(path: Path) -> Design:
     return design
 
 
-def _assembled(design: Design, state: dict[str, Tensor]) -> DAN:
+def _assembled(design: Design, state: dict[str, Tensor]) -> Student:
     """The student of this design with these weights.
 
     Raises:

@@ -12,15 +12,32 @@ Notation: B texts of L tokens, H the width of the embeddings, D the hidden size,
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from common.timing.parameters import linear_parameters
 from common.training.batches import Batch
 
+WEIGHTS = "student.safetensors"
 
-class BiLSTM(nn.Module):
+
+class TokenStudent(nn.Module):
+    """A student that reads the teacher's tokens."""
+
+    def save(self, folder: Path) -> None:
+        """Write the weights (safetensors)."""
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS)
+
+    def load(self, folder: Path) -> None:
+        """Take over what `save` wrote."""
+        self.load_state_dict(load_file(folder / WEIGHTS))
+
+
+class BiLSTM(TokenStudent):
     """LSTM (2l-Dd) of Table 4: `layers` bidirectional LSTM layers.
 
     Args:
@@ -49,7 +66,7 @@ class BiLSTM(nn.Module):
         return logits
 
 
-class CNN(nn.Module):
+class CNN(TokenStudent):
     """CNN (1l-Dd) of Table 4: one convolution over time, ReLU, maximum over time.
 
     Args:

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from common.artifacts import ArtifactStore, default_root
 from common.errors import UserError
 from common.progress import RunProgress
-from common.replication import Run
+from common.replication import Run, Step
 from common.runner import Relay, Request
+from common.task_run import TaskRun
 from replications.sparse_distillation.corpus import check_unlabelled
-from replications.sparse_distillation.lesson import Lesson
+from replications.sparse_distillation.distillation import FT, KD, Distillation
 from replications.sparse_distillation.predictor import Labels, Predictor, fingerprint
-from replications.sparse_distillation.settings import Design
-from replications.sparse_distillation.trial import FT, KD, Trial
+from replications.sparse_distillation.settings import settings_of
 
 MOST_DIGITS = 9
 
 
-def trained(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Predictor, Design]:
-    """The DAN (KD+FT) of a task, and its design. What `reproduce run` trained with the same options is taken.
+def trained(options: argparse.Namespace, say: Callable[[str], None]) -> Predictor:
+    """The DAN (KD+FT) of a task. What `reproduce run` trained with the same options is taken.
 
     Args:
         options: `task`, `scale`, `data`, `data_dir` and `seed`, as typed.
@@ -31,31 +31,30 @@ def trained(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Pr
             no number.
     """
     relay = Relay()
-    trial = Trial(*_assignment(options, relay, say))
-    lesson, design = trial.lesson, trial.design
-    check_unlabelled(lesson.run, lesson.task_name)
-    layers = lesson.source.encoder.num_layers
-    steps: list[tuple[str, float, Callable[[], object]]] = [
-        ("the teacher", lesson.teacher_seconds, lambda: lesson.classifier_folder(layers)),
-        ("the teacher's answers", lesson.labelling_seconds, lambda: lesson.teacher_logits),
-        ("the vocabulary and the student", lesson.student_seconds, lambda: trial.folder((KD, FT))),
+    task_run = _assignment(options, relay, say)
+    check_unlabelled(task_run.run, task_run.task_name)
+    students = Distillation(task_run)
+    steps = [
+        *task_run.static_steps(()),
+        Step.making("the teacher's answers", students.labelling_seconds, lambda: students.teacher_logits),
+        Step.making("the vocabulary and the student", students.student_seconds, lambda: students.folder((KD, FT))),
     ]
-    relay.target = RunProgress([name for name, _, _ in steps], [seconds for _, seconds, _ in steps], say)
-    for number, (_, _, make) in enumerate(steps):
+    relay.target = RunProgress([step.name for step in steps], [step.seconds for step in steps], say)
+    for number, step in enumerate(steps):
         relay.target.start(number)
-        make()
+        step.measure()
         relay.target.finish()
-    vocabulary = trial.vocabulary(design)
+    vocabulary = students.vocabulary(students.design.vocabulary_size)
     about = Labels(
-        task=lesson.task.name,
-        labels=lesson.task.labels,
-        teacher=lesson.source.backbone,
+        task=students.task.name,
+        labels=students.task.labels,
+        teacher=task_run.backbone.backbone,
         vocabulary=fingerprint(vocabulary),
     )
-    return Predictor(trial.model((KD, FT)), vocabulary, about), design
+    return Predictor(students.model((KD, FT)), vocabulary, about)
 
 
-def _assignment(options: argparse.Namespace, relay: Relay, say: Callable[[str], None]) -> tuple[Lesson, int]:
+def _assignment(options: argparse.Namespace, relay: Relay, say: Callable[[str], None]) -> TaskRun:
     """What is to be learned, with which seed."""
     text = options.seed
     if not text.isdecimal() or len(text) > MOST_DIGITS:
@@ -77,4 +76,4 @@ def _assignment(options: argparse.Namespace, relay: Relay, say: Callable[[str], 
         progress=relay,
         say=say,
     )
-    return Lesson(run, request.tasks[0]), seed
+    return TaskRun.of(run, request.tasks[0], seed, settings_of(run.scale.name, run.data).teacher)

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.encoders.sources import PretrainedEncoder
 from common.tasks.task import Example
 from common.training.batches import encode
-from replications.sparse_distillation.engine.ngrams import Vocabulary
+from replications.sparse_distillation.engine.extraction import Vocabulary
 
 MOST = 20_000
 """Ours: so many of the most frequent n-grams are read, the others stay random; the paper reads all 1M."""

@@ -17,19 +17,19 @@ from common.replication import Step
 from common.rows import Rows
 from common.training.batches import encode
 from common.training.classifier import classifier_logits
-from replications.sparse_distillation.findings import Findings, Predictions, score
-from replications.sparse_distillation.names import TEACHER
-from replications.sparse_distillation.storage import load_dan, save_dan
-from replications.sparse_distillation.trial import (
+from replications.sparse_distillation.design import Student
+from replications.sparse_distillation.distillation import (
     FROM_SCRATCH,
     FT,
     KD_NO_TASK_DATA,
-    Trial,
+    Distillation,
     bag_split,
     dan_logits,
     gold,
-    label_loss,
 )
+from replications.sparse_distillation.findings import Findings, Predictions, score
+from replications.sparse_distillation.names import TEACHER
+from replications.sparse_distillation.storage import load_student
 
 DOMAINS = {"imdb": "IMDB", "sst-2": "SST-2"}
 
@@ -40,24 +40,24 @@ def transfer_steps(found: Sequence[Findings]) -> list[Step]:
     for target in found:
         source = source_of(target, found)
         if source is not None:
-            seconds = target.trial.lesson.student_seconds
-            label = f"{source.trial.lesson.task_name} to {target.trial.lesson.task_name}, seed {target.trial.seed}"
-            steps.append(Step(label, 2 * seconds, partial(table6, source, target)))
+            label = f"{source.task_run.task_name} to {target.task_run.label}"
+            steps.append(Step(label, 2 * target.students.student_seconds, partial(table6, source, target)))
     return steps
 
 
 def source_of(target: Findings, found: Sequence[Findings]) -> Findings | None:
-    """The trial of the other domain with the target's seed, where there is one."""
-    if target.trial.lesson.task_name not in DOMAINS:
+    """The task run of the other domain with the target's seed, where there is one."""
+    mine = target.task_run
+    if mine.task_name not in DOMAINS:
         return None
-    others = (f for f in found if f.trial.lesson.task_name in DOMAINS and f.trial.seed == target.trial.seed)
-    return next((f for f in others if f.trial.lesson.task_name != target.trial.lesson.task_name), None)
+    others = (f for f in found if f.task_run.task_name in DOMAINS and f.task_run.seed == mine.seed)
+    return next((f for f in others if f.task_run.task_name != mine.task_name), None)
 
 
 def table6(source: Findings, target: Findings) -> list[Measurement]:
     """Score on the target."""
-    lesson = target.trial.lesson
-    row = Rows(lesson.task_name, target.trial.seed, lesson.source.backbone, len(target.labels))
+    run = target.task_run
+    row = Rows(run.task_name, run.seed, run.backbone.backbone, len(target.labels))
     setting = transfer_setting(source, target)
     return [
         row("table6", system, "score", score(target, predictions), "points", setting=setting)
@@ -67,60 +67,46 @@ def table6(source: Findings, target: Findings) -> list[Measurement]:
 
 def transfer_setting(source: Findings, target: Findings) -> str:
     """The direction, as the paper writes it."""
-    return f"{DOMAINS[source.trial.lesson.task_name]} to {DOMAINS[target.trial.lesson.task_name]}"
+    return f"{DOMAINS[source.task_run.task_name]} to {DOMAINS[target.task_run.task_name]}"
 
 
 def transfer_answers(source: Findings, target: Findings) -> dict[str, Predictions]:
     """(N,) predictions of Table 6's systems on the target's dev."""
+    mine, theirs = target.students, source.students
     return {
-        "DAN (from scratch, target)": target.trial.answers((FROM_SCRATCH,)),
-        "teacher (source)": _foreign_teacher(source.trial, target.trial),
-        "DAN (KD)": _answers(source.trial, target.trial, source.trial.folder((KD_NO_TASK_DATA,))),
-        "DAN (KD+FT)": _answers(source.trial, target.trial, adapted(source.trial, target.trial, "kept")),
-        "DAN (KD+FT, head re-initialised)": _answers(
-            source.trial, target.trial, adapted(source.trial, target.trial, "re-initialised")
-        ),
+        "DAN (from scratch, target)": mine.answers((FROM_SCRATCH,)),
+        "teacher (source)": _foreign_teacher(theirs, mine),
+        "DAN (KD)": _answers(theirs, mine, theirs.folder((KD_NO_TASK_DATA,))),
+        "DAN (KD+FT)": _answers(theirs, mine, adapted(theirs, mine, "kept")),
+        "DAN (KD+FT, head re-initialised)": _answers(theirs, mine, adapted(theirs, mine, "re-initialised")),
         "teacher (target)": target.predictions[TEACHER],
     }
 
 
-def adapted(source: Trial, target: Trial, head: str) -> Path:
+def adapted(source: Distillation, target: Distillation, head: str) -> Path:
     """The folder of the source's student after stage 3 on the target; its head is `kept` or `re-initialised`."""
     start, plan = source.folder((KD_NO_TASK_DATA,)), target.plan(FT)
-    vocabulary = source.vocabulary(source.design)
+    vocabulary = source.vocabulary(source.design.vocabulary_size)
 
-    def make(folder: Path) -> None:
-        torch.manual_seed(target.seed)
-        model = load_dan(start)
+    def fresh() -> Student:
+        torch.manual_seed(plan.seed)
+        model = load_student(start)
         if head == "re-initialised":
-            fresh = source.design.build(1, len(target.lesson.task.labels), pair=False)
-            model.layers.load_state_dict(fresh.layers.state_dict())
-        train = target.lesson.task.train
-        target.train(model, bag_split(vocabulary, train, gold(train)), label_loss, plan, folder)
-        save_dan(model, source.design, folder)
+            anew = source.design.build(1, len(target.task.labels), pair=False)
+            model.layers.load_state_dict(anew.layers.state_dict())
+        return model
 
-    recipe = {
-        "kind": "adapted-dan",
-        "start": start.name,
-        "head": head,
-        "task": target.lesson.task.fingerprint,
-        "ngram_dropout": target.lesson.settings.ngram_dropout,
-        "threads": torch.get_num_threads(),
-        **plan.recipe(),
-    }
-    name = f"sparse-distillation/{source.lesson.task_name}-to-{target.lesson.task_name}/{head}/seed{target.seed}"
-    return target.lesson.run.store.get(name, recipe, make, target.lesson.run.say)
+    kind = f"sparse-distillation/{source.task.name}-to-{target.task.name}/{head}"
+    facts = {"start": start.name, "task": target.task.fingerprint, "max_words": target.settings.max_words}
+    return target.taught(kind, facts, fresh, lambda: bag_split(vocabulary, target.train, gold(target.train)), plan)
 
 
-def _answers(source: Trial, target: Trial, folder: Path) -> Predictions:
-    dev = target.lesson.task.dev
-    split = bag_split(source.vocabulary(source.design), dev, gold(dev))
-    return dan_logits(load_dan(folder), split).argmax(-1).numpy()
+def _answers(source: Distillation, target: Distillation, folder: Path) -> Predictions:
+    vocabulary = source.vocabulary(source.design.vocabulary_size)
+    return dan_logits(load_student(folder), bag_split(vocabulary, target.dev, gold(target.dev))).argmax(-1).numpy()
 
 
-def _foreign_teacher(source: Trial, target: Trial) -> Predictions:
-    lesson = source.lesson
-    dev = encode(
-        lesson.source.tokenizer, target.lesson.task.dev, regression=False, max_length=lesson.teacher_plan.max_length
-    )
-    return classifier_logits(lesson.teacher(), dev, lesson.device).argmax(-1).numpy()
+def _foreign_teacher(source: Distillation, target: Distillation) -> Predictions:
+    run = source.task_run
+    dev = encode(run.backbone.tokenizer, target.task.dev, regression=False, max_length=run.plan.max_length)
+    return classifier_logits(run.classifier(), dev, run.device).argmax(-1).numpy()

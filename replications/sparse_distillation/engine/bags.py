@@ -79,6 +79,13 @@ class BagBatch:
         return BagBatch(self.first.to(device), second, self.targets.to(device), self.rows.to(device))
 
 
+def bag_batch(vocabulary: Vocabulary, first: Sequence[str], second: Sequence[str] | None = None) -> BagBatch:
+    """Texts, or pairs of them, as a batch of which nothing is to be learned."""
+    bags = Bag.of(vocabulary.bags(first))
+    others = None if second is None else Bag.of(vocabulary.bags(second))
+    return BagBatch(bags, others, torch.zeros(len(first)), torch.arange(len(first)))
+
+
 @dataclass(frozen=True)
 class BagSplit:
     """A split's texts as bags, with what is to be learned of each.

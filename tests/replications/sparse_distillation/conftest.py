@@ -15,8 +15,8 @@ from common.records.measurements import Measurement
 from common.records.predictions import Evidence
 from common.replication import Run
 from common.scales import SCALES
-from replications.sparse_distillation.experiments import trained_steps
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
+from replications.sparse_distillation.experiments import trained_steps
 from replications.sparse_distillation.predictor import Predictor
 from replications.sparse_distillation.settings import SETTINGS
 
@@ -72,11 +72,11 @@ def double(vocabulary: Vocabulary) -> Predictor:
 
 @pytest.fixture
 def home(single: Predictor, tmp_path: Path) -> Path:
-    single.save(DESIGN, tmp_path / "home")
+    single.save(tmp_path / "home")
     return tmp_path / "home"
 
 
 @pytest.fixture
 def pair_home(double: Predictor, tmp_path: Path) -> Path:
-    double.save(DESIGN, tmp_path / "pair")
+    double.save(tmp_path / "pair")
     return tmp_path / "pair"

@@ -5,22 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_texts import students_of
 
 from common.replication import Run
-from common.timing.flops import EncoderShape, encoder_flops
+from common.timing.flops import classifier_flops
 from common.timing.paired import CONTROL
 from replications.sparse_distillation import clock
-from replications.sparse_distillation.engine.bags import BagBatch
 from replications.sparse_distillation.clock import BATCH_SIZE, run_all, speeds, tokenisation_times
+from replications.sparse_distillation.engine.bags import BagBatch
 from replications.sparse_distillation.findings import Findings
-from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER
-from replications.sparse_distillation.trial import Trial
 
 
 @pytest.fixture
 def findings(toy_run: Run) -> Findings:
-    return Findings(Trial(Lesson(toy_run, "sst-2"), 0))
+    return Findings(students_of(toy_run, "sst-2"))
 
 
 def test_every_arm_answers_the_same_examples_in_batches_of_32(
@@ -37,7 +36,7 @@ def test_every_arm_answers_the_same_examples_in_batches_of_32(
     timings, flops = speeds(findings)
     assert set(timings.arms) == {TEACHER, SMALL, LSTM_STUDENT, CNN_STUDENT, STUDENT, CONTROL}
     assert timings.baseline == TEACHER
-    asked = findings.trial.lesson.run.scale.timing_examples
+    asked = findings.task_run.run.scale.timing_examples
     rows = {name: [row for batch in arm.args[1] for row in batch.rows.tolist()] for name, arm in kept.items()}
     assert all(found == rows[TEACHER] for found in rows.values())
     assert len(set(rows[TEACHER])) == asked
@@ -46,9 +45,8 @@ def test_every_arm_answers_the_same_examples_in_batches_of_32(
         assert arm() == asked, name
         assert not arm.args[0].training, name
     # FLOPs by hand: the teacher's closed form for each example; the student's sums and its two layers.
-    lesson = findings.trial.lesson
-    shape = EncoderShape.from_config(lesson.source.encoder.config)
-    teacher = np.mean([encoder_flops(shape, len(lesson.encoded.dev.input_ids[row])) for row in rows[TEACHER]])
+    run = findings.task_run
+    teacher = np.mean([classifier_flops(run.shape, len(run.encoded.dev.input_ids[row]), 2) for row in rows[TEACHER]])
     assert flops[TEACHER] == pytest.approx(teacher)
     ngrams = np.mean([findings.split.first.lengths[row] for row in rows[TEACHER]])
     width = findings.trial.design.dimension

@@ -1,6 +1,7 @@
 """Pruning, coverage and frequencies against counts made one text at a time."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,21 +10,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_texts import students_of
 
 from common.replication import Run
 from common.tasks.task import Example, Task
+from replications.sparse_distillation.distillation import SYSTEMS, dan_logits
 from replications.sparse_distillation.engine.bags import BagSplit
+from replications.sparse_distillation.engine.ngrams import Bags
 from replications.sparse_distillation.findings import (
     Findings,
     count_ngrams,
     restricted,
     score,
 )
-from replications.sparse_distillation.lesson import Lesson
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import CNN_STUDENT, LSTM_STUDENT, SMALL, STUDENT, TEACHER
-from replications.sparse_distillation.engine.ngrams import Bags
-from replications.sparse_distillation.trial import SYSTEMS, Trial, dan_logits
 
 
 def ngrams(text: str) -> list[str]:
@@ -52,7 +53,7 @@ def test_ngrams_are_counted_with_repetitions(texts: list[str]) -> None:
 
 @pytest.fixture
 def findings(toy_run: Run) -> Findings:
-    return Findings(Trial(Lesson(toy_run, "sst-2"), 0))
+    return Findings(students_of(toy_run, "sst-2"))
 
 
 def test_the_most_frequent_are_the_highest_counts_ties_by_id(findings: Findings) -> None:
@@ -65,7 +66,7 @@ def test_the_most_frequent_are_the_highest_counts_ties_by_id(findings: Findings)
 
 def test_frequencies_of_train_are_those_of_its_texts(findings: Findings) -> None:
     wanted: dict[str, int] = {}
-    for example in findings.trial.lesson.task.train:
+    for example in findings.students.train:
         for ngram in ngrams(example.text_a):
             wanted[ngram] = wanted.get(ngram, 0) + 1
     known = findings.vocabulary.ngrams()
@@ -76,7 +77,7 @@ def test_frequencies_of_train_are_those_of_its_texts(findings: Findings) -> None
 def test_coverage_is_the_share_of_known_ngrams(findings: Findings) -> None:
     known = set(findings.vocabulary.ngrams())
     wanted = []
-    for example in findings.trial.lesson.task.dev:
+    for example in findings.students.dev:
         there = ngrams(example.text_a)
         wanted.append(sum(ngram in known for ngram in there) / len(there))
     np.testing.assert_allclose(findings.coverage, wanted)
@@ -88,8 +89,7 @@ def test_coverage_of_pairs_and_of_empty_texts(findings: Findings) -> None:
     word = next(ngram for ngram in vocabulary.ngrams() if " " not in ngram)
     examples = (Example(f"{word} zzz", "zzz", 0.0), Example("", ".", 0.0))
     split = BagSplit(vocabulary.bags([e.text_a for e in examples]), vocabulary.bags(["zzz", "."]), torch.zeros(2))
-    lesson = SimpleNamespace(task=Task("x", ("a", "b"), "accuracy", "files", examples, examples))
-    invented = Findings(SimpleNamespace(lesson=lesson))  # type: ignore[arg-type]
+    invented = Findings(SimpleNamespace(dev=examples))  # type: ignore[arg-type]
     invented.__dict__["split"] = split
     np.testing.assert_allclose(invented.coverage, [1 / 4, 0.0])  # of zzz, its bigram and the other zzz none is known
 
@@ -112,7 +112,7 @@ def test_pruned_predictions_average_over_what_remains(pair: bool) -> None:
 
 def test_the_constant_answer_is_the_best_one(findings: Findings) -> None:
     for labels in ([0, 1, 1], [2, 2, 0, 1]):
-        invented = Findings(findings.trial)
+        invented = Findings(findings.students)
         invented.__dict__["labels"] = np.array(labels)
         accuracies = [(np.array(labels) == c).mean() for c in range(3)]
         assert (invented.constant == labels).mean() == max(accuracies)
@@ -127,10 +127,9 @@ def test_scores_are_of_the_tasks_metric_but_for_the_papers_own_tasks(
     findings: Findings, name: str, metric: str, expected: float, constant: int
 ) -> None:
     labels = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1])
-    lesson = Lesson(findings.trial.lesson.run, name)
     examples = (Example("a", None, 0.0),)
-    lesson.__dict__["task"] = Task(name, ("no", "yes"), metric, "files", examples, examples)
-    invented = Findings(Trial(lesson, 0))
+    task = Task(name, ("no", "yes"), metric, "files", examples, examples)
+    invented = Findings(students_of(replace(findings.task_run.run, _tasks={name: task}), name))
     invented.__dict__["labels"] = labels
     answers = np.array([0, 0, 0, 0, 0, 0, 1, 1, 0])
     assert score(invented, answers).value == pytest.approx(expected, abs=0.01)
@@ -149,5 +148,5 @@ def test_every_system_of_table_2_answers_every_example(findings: Findings) -> No
     assert list(found) == [TEACHER, SMALL, LSTM_STUDENT, CNN_STUDENT, *SYSTEMS]
     assert STUDENT in SYSTEMS
     assert all(answers.shape == findings.labels.shape for answers in found.values())
-    task = findings.trial.lesson.task
+    task = findings.students.task
     assert findings.labels.tolist() == [int(e.label) for e in task.dev]

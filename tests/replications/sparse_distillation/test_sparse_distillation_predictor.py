@@ -15,9 +15,9 @@ from toy_student import DESIGN, LABELS, TEXTS, student
 
 from common.errors import UserError
 from replications.sparse_distillation import predictor as module
+from replications.sparse_distillation.design import Design
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Prediction, Predictor
-from replications.sparse_distillation.settings import Design
 
 OTHERS = [
     replace(DESIGN, pooling="sum"),
@@ -66,7 +66,7 @@ def test_a_loaded_pair_student_answers_as_the_formula(double: Predictor, pair_ho
 @pytest.mark.parametrize("design", OTHERS, ids=lambda d: f"{d.pooling}-{d.activation}-{len(d.hidden)}")
 def test_every_design_comes_back_as_it_was(design: Design, vocabulary: Vocabulary, tmp_path: Path) -> None:
     predictor = student(vocabulary, design)
-    predictor.save(design, tmp_path / "home")
+    predictor.save(tmp_path / "home")
     assert Predictor.load(tmp_path / "home").predict(TEXTS) == predictor.predict(TEXTS)
     assert predictor.predict(TEXTS) != student(vocabulary).predict(TEXTS)
 
@@ -149,7 +149,7 @@ def test_the_table_is_mapped_not_read(home: Path, tmp_path: Path) -> None:
     vocabulary = build_vocabulary(lambda: [" ".join(words), "a great film"], 10_000, scratch=tmp_path)
     design = Design(len(vocabulary), 10_000, hidden=(2,), deviation=0.0)
     large = student(vocabulary, design)
-    large.save(design, tmp_path / "large")
+    large.save(tmp_path / "large")
     size = large.model.table.numel() * large.model.table.element_size()
     assert size == 400_000_000
     command = [sys.executable, "-c", FRESH, str(home), str(tmp_path / "large")]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from replications.sparse_distillation.distillation import FT, KD, Distillation
 from replications.sparse_distillation.predictor import Predictor, main
 from replications.sparse_distillation.take_home import trained
-from replications.sparse_distillation.trial import FT, KD, Trial
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -128,7 +128,7 @@ def test_missing_unlabelled_text_is_said_before_anything_is_trained(
 # -- Trained and saved ------------------------------------------------------------------------------------------------
 
 
-def test_save_trains_once_and_the_folder_answers_as_the_trial(
+def test_save_trains_once_and_the_folder_answers_as_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path / "cache"))
@@ -143,21 +143,21 @@ def test_save_trains_once_and_the_folder_answers_as_the_trial(
     for name in ("student.safetensors", "labels.json", "design.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     options = {"task": "sentiment", "scale": "smoke", "data": "builtin", "data_dir": "", "seed": "0"}
-    trial = trial_of(argparse.Namespace(**options), monkeypatch)
-    texts = [e.text_a for e in trial.lesson.task.dev]
-    expected = [trial.lesson.task.labels[i] for i in trial.answers((KD, FT))]
+    students = students_of(argparse.Namespace(**options), monkeypatch)
+    texts = [e.text_a for e in students.dev]
+    expected = [students.task.labels[i] for i in students.answers((KD, FT))]
     loaded = Predictor.load(tmp_path / "first")
-    assert loaded.vocabulary.ngrams() == trial.vocabulary(trial.design).ngrams()
+    assert loaded.vocabulary.ngrams() == students.vocabulary(students.design.vocabulary_size).ngrams()
     assert [p.label for p in loaded.predict(texts)] == expected
     about = loaded.about
     assert (about.task, about.labels, about.teacher) == ("sentiment", ("negative", "positive"), "tiny")
 
 
-def trial_of(options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> Trial:
-    """The trial that `trained` makes."""
-    made: list[Trial] = []
-    folder = Trial.folder
-    monkeypatch.setattr(Trial, "folder", lambda self, *rest: made.append(self) or folder(self, *rest))
+def students_of(options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> Distillation:
+    """The students that `trained` makes."""
+    made: list[Distillation] = []
+    folder = Distillation.folder
+    monkeypatch.setattr(Distillation, "folder", lambda self, *rest: made.append(self) or folder(self, *rest))
     trained(options, lambda _: None)
     return made[0]
 

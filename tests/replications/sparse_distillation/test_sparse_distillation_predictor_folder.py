@@ -14,7 +14,7 @@ from common.errors import UserError
 from replications.sparse_distillation import predictor as module
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Predictor, main
-from replications.sparse_distillation.storage import load_dan
+from replications.sparse_distillation.storage import load_student
 
 # -- The folder -------------------------------------------------------------------------------------------------------
 
@@ -30,20 +30,20 @@ def test_the_folder_holds_four_files_for_everyone_to_read(home: Path) -> None:
 
 def test_loading_leaves_the_random_numbers_alone(home: Path) -> None:
     before = torch.get_rng_state()
-    load_dan(home)
+    load_student(home)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_folder_in_use_is_not_touched(single: Predictor, home: Path) -> None:
     before = {path.name: path.read_bytes() for path in home.iterdir()}
     with pytest.raises(UserError, match="expected a new folder"):
-        single.save(DESIGN, home)
+        single.save(home)
     assert {path.name: path.read_bytes() for path in home.iterdir()} == before
 
 
 def test_an_empty_folder_is_taken(single: Predictor, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    single.save(DESIGN, tmp_path / "new")
+    single.save(tmp_path / "new")
     assert Predictor.load(tmp_path / "new").predict(TEXTS) == single.predict(TEXTS)
 
 
@@ -56,14 +56,14 @@ def test_a_save_that_fails_leaves_nothing(
 
     monkeypatch.setattr(module, "write_json", fail)
     with pytest.raises((KeyboardInterrupt, UserError)):
-        single.save(DESIGN, tmp_path / "home")
+        single.save(tmp_path / "home")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(single: Predictor, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file.* is no folder that can be written"):
-        single.save(DESIGN, tmp_path / "file" / "home")
+        single.save(tmp_path / "file" / "home")
 
 
 # -- What can be wrong with a folder ----------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from common.baselines import RECIPES
 from common.paper import load_paper
 from common.scales import SCALES
 from replications.sparse_distillation import settings
+from replications.sparse_distillation.design import VARIANTS, Design
 from replications.sparse_distillation.method import AttentivePooling, MaxPooling, MeanPooling, SumPooling
-from replications.sparse_distillation.settings import SETTINGS, Design, settings_of
-from replications.sparse_distillation.variants import VARIANTS
+from replications.sparse_distillation.settings import SETTINGS, settings_of
 
 PAPER = load_paper(Path(settings.__file__).with_name("paper.yaml"))
 
@@ -19,7 +20,8 @@ PAPER = load_paper(Path(settings.__file__).with_name("paper.yaml"))
 def test_generated_tasks_get_a_smaller_lesson_and_the_same_student() -> None:
     builtin, files = settings_of("mini", "builtin"), settings_of("mini", "files")
     assert files == SETTINGS["mini"]
-    assert builtin.teacher_tokens < files.teacher_tokens
+    assert builtin.corpus_words < files.corpus_words
+    assert builtin.teacher == files.teacher
     assert (builtin.design, builtin.distil, builtin.grid) == (files.design, files.distil, files.grid)
     assert settings_of("smoke", "builtin") == SETTINGS["smoke"]
 
@@ -39,10 +41,14 @@ def test_what_the_paper_and_its_script_hold_fixed_is_fixed_at_every_scale(scale:
 
 def test_the_paper_s_scale_is_the_paper_s() -> None:
     s = SETTINGS["paper"]
-    assert s.teacher.endswith("roberta-large")
-    assert s.teacher_tokens == float("inf")
-    assert s.teacher_plan.max_length == 512
+    assert s.teacher.backbone.endswith("roberta-large")
+    assert s.teacher.whole.max_length == 512
     assert (s.design.vocabulary_size, s.design.dimension, s.design.deviation) == (1_000_000, 1000, 1.0)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "mini", "base"])
+def test_the_teacher_is_the_common_baseline(scale: str) -> None:
+    assert SETTINGS[scale].teacher is RECIPES[scale]
 
 
 TREC = 5452

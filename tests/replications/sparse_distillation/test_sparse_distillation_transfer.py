@@ -6,38 +6,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_texts import students_of
 
+from common import task_run
 from common.paper import load_paper
 from common.replication import Run
+from common.training.loop import FitReport
 from replications.sparse_distillation import transfer
-from replications.sparse_distillation.findings import Findings
-from replications.sparse_distillation.lesson import Lesson
-from replications.sparse_distillation.names import TEACHER
-from replications.sparse_distillation.storage import load_dan
-from replications.sparse_distillation.transfer import adapted, table6, transfer_steps
-from replications.sparse_distillation.trial import (
+from replications.sparse_distillation.distillation import (
     FROM_SCRATCH,
     KD_NO_TASK_DATA,
-    Trial,
+    Distillation,
     bag_split,
     dan_logits,
     gold,
 )
+from replications.sparse_distillation.findings import Findings
+from replications.sparse_distillation.names import TEACHER
+from replications.sparse_distillation.storage import load_student
+from replications.sparse_distillation.transfer import adapted, table6, transfer_steps
 
 
 def findings(run: Run, task: str, seed: int = 0) -> Findings:
-    return Findings(Trial(Lesson(run, task), seed))
+    return Findings(students_of(run, task, seed))
 
 
 def test_both_directions_are_run_for_every_seed_where_both_tasks_are(toy_run: Run) -> None:
-    found = [findings(toy_run, task, seed) for task in ("sst-2", "imdb", "trec") for seed in (0, 1)]
-    for f in found:
-        f.trial.lesson.__dict__["task"] = toy_run.task("sst-2")
+    run = replace(toy_run, _tasks=dict.fromkeys(("sst-2", "imdb", "trec"), toy_run.task("sst-2")))
+    found = [findings(run, task, seed) for task in ("sst-2", "imdb", "trec") for seed in (0, 1)]
     assert [step.name for step in transfer_steps(found)] == [
-        "imdb to sst-2, seed 0",
-        "imdb to sst-2, seed 1",
-        "sst-2 to imdb, seed 0",
-        "sst-2 to imdb, seed 1",
+        "imdb to sst-2 seed 0",
+        "imdb to sst-2 seed 1",
+        "sst-2 to imdb seed 0",
+        "sst-2 to imdb seed 1",
     ]
     assert transfer_steps(found[2:]) == []
     assert transfer_steps([]) == []
@@ -54,15 +55,15 @@ def pair_of(toy_run: Run) -> tuple[Findings, Findings]:
 def test_every_row_is_the_accuracy_on_the_target(pair_of: tuple[Findings, Findings]) -> None:
     source, target = pair_of
     rows = {m.system: m for m in table6(source, target)}
-    dev = target.trial.lesson.task.dev
+    dev = target.students.dev
     labels = np.array([int(e.label) for e in dev])
     # By hand: the source's student reads the target's dev set in the source's vocabulary.
-    student = load_dan(source.trial.folder((KD_NO_TASK_DATA,)))
-    split = bag_split(source.trial.vocabulary(source.trial.design), dev, gold(dev))
+    student = load_student(source.students.folder((KD_NO_TASK_DATA,)))
+    split = bag_split(source.students.vocabulary(source.students.design.vocabulary_size), dev, gold(dev))
     assert rows["DAN (KD)"].value == pytest.approx(
         100 * (dan_logits(student, split).argmax(-1).numpy() == labels).mean()
     )
-    scratch = target.trial.answers((FROM_SCRATCH,))
+    scratch = target.students.answers((FROM_SCRATCH,))
     assert rows["DAN (from scratch, target)"].value == pytest.approx(100 * (scratch == labels).mean())
     assert rows["teacher (target)"].value == pytest.approx(100 * (labels == 0).mean())
     for m in rows.values():
@@ -77,14 +78,14 @@ def test_the_student_is_the_one_that_saw_no_label_of_the_source(
     source, target = pair_of
     asked: list[Path] = []
 
-    def answers(_source: Trial, _target: Trial, folder: Path) -> np.ndarray:
+    def answers(_source: Distillation, _target: Distillation, folder: Path) -> np.ndarray:
         asked.append(folder)
         return np.zeros(len(target.labels), dtype=np.int64)
 
     monkeypatch.setattr(transfer, "_answers", answers)
     list(table6(source, target))
-    heads = [adapted(source.trial, target.trial, head) for head in ("kept", "re-initialised")]
-    assert asked == [source.trial.folder((KD_NO_TASK_DATA,)), *heads]
+    heads = [adapted(source.students, target.students, head) for head in ("kept", "re-initialised")]
+    assert asked == [source.students.folder((KD_NO_TASK_DATA,)), *heads]
     assert len(set(asked)) == 3
 
 
@@ -99,10 +100,11 @@ def test_rows_and_settings_are_the_paper_s(pair_of: tuple[Findings, Findings]) -
 def test_the_head_is_kept_or_drawn_anew_and_the_table_is_the_source_s(
     pair_of: tuple[Findings, Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, target = (f.trial for f in pair_of)
-    monkeypatch.setattr(Trial, "train", lambda self, *_: None)  # nothing is learned: what stage 3 starts from
-    start = load_dan(source.folder((KD_NO_TASK_DATA,)))
-    kept, fresh = (load_dan(adapted(source, target, head)) for head in ("kept", "re-initialised"))
+    source, target = (f.students for f in pair_of)
+    # Nothing is learned: what stage 3 starts from.
+    monkeypatch.setattr(task_run, "fit", lambda *_, **__: FitReport(0.0, 0, 0.0))
+    start = load_student(source.folder((KD_NO_TASK_DATA,)))
+    kept, fresh = (load_student(adapted(source, target, head)) for head in ("kept", "re-initialised"))
     for model in (kept, fresh):
         assert torch.equal(model.table, start.table)
     for ours, same, other in zip(
@@ -113,11 +115,11 @@ def test_the_head_is_kept_or_drawn_anew_and_the_table_is_the_source_s(
 
 
 def test_adapting_leaves_the_source_s_student_alone_and_depends_on_the_seed(pair_of: tuple[Findings, Findings]) -> None:
-    source, target = (f.trial for f in pair_of)
+    source, target = (f.students for f in pair_of)
     file = source.folder((KD_NO_TASK_DATA,)) / "student.safetensors"
     before = file.read_bytes()
     folder = adapted(source, target, "kept")
     assert file.read_bytes() == before
-    assert not torch.equal(load_dan(folder).table, load_dan(file.parent).table)
-    assert adapted(source, replace(target, seed=1), "kept") != folder
+    assert not torch.equal(load_student(folder).table, load_student(file.parent).table)
+    assert adapted(source, replace(target, task_run=replace(target.task_run, seed=1)), "kept") != folder
     assert adapted(source, target, "kept") == folder

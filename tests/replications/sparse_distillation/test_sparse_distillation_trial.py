@@ -10,36 +10,44 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from toy_texts import students_of
 
+from common import task_run
+from common.baselines import RECIPES
+from common.errors import UserError
 from common.replication import Run
-from common.tasks.task import Example
-from replications.sparse_distillation import trial as trial_module
-from replications.sparse_distillation.engine.bags import BagBatch, BagSplit
-from replications.sparse_distillation.lesson import Lesson
-from replications.sparse_distillation.method import DAN
-from replications.sparse_distillation.settings import SETTINGS, Design
-from replications.sparse_distillation.storage import load_dan, save_dan
-from replications.sparse_distillation.students import CNN, BiLSTM
-from replications.sparse_distillation.trial import (
+from common.task_run import TaskRun
+from common.tasks.task import Example, Task
+from common.training.loop import FitReport
+from replications.sparse_distillation.corpus import cut
+from replications.sparse_distillation.design import Design
+from replications.sparse_distillation.distillation import (
     FROM_SCRATCH,
     FT,
     KD,
     KD_NO_TASK_DATA,
     SYSTEMS,
-    Trial,
+    Distillation,
     bag_split,
     dan_logits,
-    joined,
     label_loss,
     teacher_loss,
 )
+from replications.sparse_distillation.engine.bags import BagBatch, BagBatches, BagSplit
+from replications.sparse_distillation.engine.extraction import Bags
+from replications.sparse_distillation.findings import Findings
+from replications.sparse_distillation.method import DAN
+from replications.sparse_distillation.names import LSTM_STUDENT
+from replications.sparse_distillation.settings import SETTINGS
+from replications.sparse_distillation.storage import load_student
+from replications.sparse_distillation.students import CNN, BiLSTM
 
 Shown = list[tuple[str, Any, BagSplit]]
 
 
 @pytest.fixture
-def trial(toy_run: Run) -> Trial:
-    return Trial(Lesson(toy_run, "sst-2"), 0)
+def students(toy_run: Run) -> Distillation:
+    return students_of(toy_run, "sst-2")
 
 
 @pytest.fixture
@@ -47,49 +55,159 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     """What every stage was shown: its loss, its plan and its texts; nothing is learned."""
     kept: Shown = []
 
-    def train(self: Trial, model: DAN, split: BagSplit, loss: Callable[..., Tensor], plan: Any, folder: Any) -> None:
-        kept.append((loss.__name__, plan, split))
+    def fit(model: DAN, batches: BagBatches, loss: Callable[..., Tensor], plan: Any, **_: object) -> FitReport:
+        kept.append((loss.__name__, plan, batches.split))
         with torch.no_grad():
             model.layers[-1].bias.add_(1.0)
+        return FitReport(0.0, 0, 0.0)
 
-    monkeypatch.setattr(Trial, "train", train)
+    monkeypatch.setattr(task_run, "fit", fit)
     return kept
+
+
+# -- Stage 1: the teacher's answers -----------------------------------------------------------------------------------
+
+
+def test_the_teacher_is_the_baseline_and_answers_each_text_in_its_place(students: Distillation) -> None:
+    """C first, then D_train, which it reads uncut."""
+    run, logits = students.task_run, students.teacher_logits
+    model, examples = run.classifier(), (*students.corpus, *students.task.train)
+    assert logits.shape == (len(examples), 2)
+    encoded = run.backbone.tokenizer([e.text_a for e in examples])["input_ids"]
+    short = [i for i, ids in enumerate(encoded) if len(ids) <= run.plan.max_length]
+    assert short[0] < len(students.corpus) <= short[-1]
+    for i in short[::7]:
+        ids = torch.tensor([encoded[i]])
+        row = SimpleNamespace(input_ids=ids, attention_mask=torch.ones_like(ids), token_type_ids=None)
+        with torch.inference_mode():
+            torch.testing.assert_close(model(row)[0], logits[i], atol=1e-4, rtol=1e-4)
+
+
+def test_answers_are_stored_and_read_again(
+    students: Distillation, toy_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = students.teacher_logits
+    monkeypatch.setattr(TaskRun, "classifier", lambda *_: pytest.fail("the teacher was asked again"))
+    assert torch.equal(first, students_of(toy_run, "sst-2").teacher_logits)
+
+
+def test_the_recipe_follows_teacher_and_texts(
+    students: Distillation, toy_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(students.settings.teacher.whole, learning_rate=0.5)
+    changed = [students.teacher_recipe]
+    for settings in (
+        replace(students.settings, corpus_words=200),
+        replace(students.settings, max_words=3),
+        replace(students.settings, teacher=replace(students.settings.teacher, whole=whole)),
+    ):
+        monkeypatch.setitem(SETTINGS, "toy", settings)
+        changed.append(students_of(toy_run, "sst-2").teacher_recipe)
+    assert all(a != b for i, a in enumerate(changed) for b in changed[:i])
+
+
+def test_a_regression_is_refused(toy_run: Run) -> None:
+    examples = tuple(Example(f"text {i}", None, 0.5) for i in range(20))
+    regression = Task("own", (), "spearman", "files", examples, examples)
+    with pytest.raises(UserError, match="own is a regression"):
+        students_of(replace(toy_run, _tasks={"own": regression}), "own")
+
+
+def test_every_seed_has_the_teacher_of_its_own_task_run(toy_run: Run) -> None:
+    recipes = [students_of(toy_run, "sst-2", seed).teacher_recipe for seed in (0, 1)]
+    assert recipes[0] != recipes[1]
+    assert recipes[0]["texts"] == recipes[1]["texts"], "and the vocabulary of all"
+
+
+# -- The vocabulary ---------------------------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_is_of_train_and_corpus_and_not_of_dev(students: Distillation, toy_run: Run) -> None:
+    task = toy_run.task("sst-2")
+    marked = replace(
+        task,
+        train=(Example("onlyintrain", None, 0.0), *task.train[1:]),
+        dev=(Example("onlyindev", None, 0.0), *task.dev[1:]),
+    )
+    known = set(students_of(replace(toy_run, _tasks={"sst-2": marked}), "sst-2").vocabulary(10**6).ngrams())
+    assert "onlyintrain" in known
+    assert "onlyindev" not in known
+    assert "went on" in known, "from the corpus: no text of the task has it"
+    assert len(students.vocabulary(50)) == 50
+
+
+def test_both_texts_of_a_pair_are_in_the_vocabulary(toy_run: Run) -> None:
+    pairs = tuple(Example(f"first{i} word", f"second{i} word", float(i % 2)) for i in range(30))
+    task = Task("qqp", ("no", "yes"), "f1", "files", pairs, pairs)
+    students = students_of(replace(toy_run, _tasks={"qqp": task}), "qqp")
+    students.__dict__["corpus"] = (Example("third", "fourth", 0.0),)
+    known = set(students.vocabulary(10**6).ngrams())
+    assert {"first7", "second7", "third", "fourth"} <= known
+
+
+# -- Long texts -------------------------------------------------------------------------------------------------------
+
+
+def test_long_texts_are_cut_after_so_many_words_and_short_ones_left_as_they_are() -> None:
+    examples = (Example("one  two\tthree four", "a b", 1.0, 3), Example(" two  words ", None, 0.0))
+    found = cut(examples, 2)
+    assert found == (Example("one two", "a b", 1.0, 3), Example(" two  words ", None, 0.0))
+    assert cut(examples, 3)[0].text_a == "one two three"
+    assert cut(examples, 4) == examples
+    assert cut((Example("", "a b c", 0.0),), 2) == (Example("", "a b", 0.0),)
+
+
+def test_students_read_the_first_words_alone_and_no_markup(
+    students: Distillation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "toy", replace(students.settings, max_words=3))
+    short = students_of(students.task_run.run, "imdb")
+    texts = [e.text_a for split in (short.train, short.dev, short.corpus) for e in split]
+    assert max(len(text.split()) for text in texts) == 3
+    assert [e.label for e in short.dev] == [e.label for e in short.task.dev]
+    assert not any("<br" in e.text_a for e in students_of(students.task_run.run, "imdb").train)
+    words = {word for ngram in short.vocabulary(10**6).ngrams() for word in ngram.split()}
+    assert words <= {word for text in texts for word in text.lower().replace(".", " ").split()}
 
 
 # -- What each stage is shown -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", [FROM_SCRATCH, KD, KD_NO_TASK_DATA])
-def test_a_stage_learns_from_its_own_texts_and_targets(trial: Trial, shown: Shown, stage: str) -> None:
-    trial.folder((stage,))
-    lesson, vocabulary = trial.lesson, trial.vocabulary(trial.design)
+def test_a_stage_learns_from_its_own_texts_and_targets(students: Distillation, shown: Shown, stage: str) -> None:
+    students.folder((stage,))
+    vocabulary, corpus = students.vocabulary(students.design.vocabulary_size), students.corpus
     ((loss, plan, split),) = shown
-    examples = {
-        FROM_SCRATCH: lesson.task.train,
-        KD: (*lesson.corpus, *lesson.task.train),
-        KD_NO_TASK_DATA: lesson.corpus,
-    }[stage]
+    examples = {FROM_SCRATCH: students.train, KD: (*corpus, *students.train), KD_NO_TASK_DATA: corpus}[stage]
     wanted = vocabulary.bags([e.text_a for e in examples])
     np.testing.assert_array_equal(split.first.ids, wanted.ids)
     np.testing.assert_array_equal(split.first.offsets, wanted.offsets)
     if stage == FROM_SCRATCH:
         assert loss == "label_loss"
         assert split.targets.tolist() == [int(e.label) for e in examples]
-        assert plan == replace(lesson.settings.from_scratch, seed=0)
+        assert plan == replace(students.settings.from_scratch, seed=0)
     else:
         assert loss == "teacher_loss"
-        answers = lesson.teacher_logits
-        both = [answers.corpus] if stage == KD_NO_TASK_DATA else [answers.corpus, answers.train]
-        assert torch.equal(split.targets, torch.cat(both))
-        assert plan == replace(lesson.settings.distil, seed=0)
+        assert torch.equal(split.targets, students.teacher_logits[: len(examples)])
+        assert plan == replace(students.settings.distil, seed=0)
 
 
-def test_fine_tuning_goes_on_from_the_distilled_student_on_labels_of_train_alone(trial: Trial, shown: Shown) -> None:
-    folder = trial.folder((KD, FT))
+def test_without_a_corpus_the_student_is_distilled_on_train_alone(toy_run: Run, shown: Shown) -> None:
+    students = Distillation(TaskRun.of(toy_run, "sst-2", 0, SETTINGS["toy"].teacher), without_corpus=True)
+    students.folder((KD, FT))
+    assert [len(split) for _, _, split in shown] == [len(students.task.train)] * 2
+    assert torch.equal(shown[0][2].targets, students.teacher_logits)
+    assert "went on" not in students.vocabulary(10**6).ngrams()
+
+
+def test_fine_tuning_goes_on_from_the_distilled_student_on_labels_alone(
+    students: Distillation, shown: Shown
+) -> None:
+    folder = students.folder((KD, FT))
     assert [loss for loss, _, _ in shown] == ["teacher_loss", "label_loss"]
-    assert shown[1][1] == replace(trial.lesson.settings.finetune, seed=0)
-    assert len(shown[1][2]) == len(trial.lesson.task.train)
-    start, end = load_dan(trial.folder((KD,))), load_dan(folder)
+    assert shown[1][1] == replace(students.settings.finetune, seed=0)
+    assert len(shown[1][2]) == len(students.task.train)
+    start, end = load_student(students.folder((KD,))), load_student(folder)
     assert torch.equal(end.table, start.table)
     torch.testing.assert_close(end.layers[-1].bias, start.layers[-1].bias + 1)
 
@@ -114,13 +232,11 @@ def test_there_is_no_gold_label_in_distillation() -> None:
 
 
 def bag_batch(targets: Tensor) -> BagBatch:
-    split = BagSplit(trial_bags([[1, 2], [3]]), None, targets)
+    split = BagSplit(bags([[1, 2], [3]]), None, targets)
     return split.batch([0, 1])
 
 
-def trial_bags(texts: list[list[int]]) -> Any:
-    from replications.sparse_distillation.engine.ngrams import Bags
-
+def bags(texts: list[list[int]]) -> Bags:
     return Bags(np.array([i for t in texts for i in t]), np.cumsum([0, *map(len, texts)]))
 
 
@@ -129,18 +245,20 @@ def trial_bags(texts: list[list[int]]) -> Any:
 
 @pytest.mark.parametrize("labels", [("no", "yes"), tuple("abcdef")])
 @pytest.mark.parametrize("pair", [False, True])
-def test_classes_and_inputs_are_the_task_s(labels: tuple[str, ...], pair: bool) -> None:
-    task = SimpleNamespace(labels=labels, is_pair=pair)
-    lesson: Any = SimpleNamespace(task=task)
-    model = Trial(lesson, 0).fresh(Design(100, 8), range(37))  # type: ignore[arg-type]
+def test_classes_and_inputs_are_the_task_s(toy_run: Run, labels: tuple[str, ...], pair: bool) -> None:
+    examples = tuple(Example("a", "b" if pair else None, 0.0) for _ in range(3))
+    task = Task("mine", labels, "accuracy", "files", examples, examples)
+    students = students_of(replace(toy_run, _tasks={"mine": task}), "mine")
+    students.__dict__["vocabulary"] = lambda size: range(37)
+    model = students.fresh(Design(100, 8))
     assert tuple(model.table.shape) == (37, 8)
     assert model.layers[0].in_features == (32 if pair else 8)
     assert model.layers[-1].out_features == len(labels)
 
 
-def test_a_pair_is_two_bags(trial: Trial) -> None:
+def test_a_pair_is_two_bags(students: Distillation) -> None:
     pairs = [Example("film", "plot", 0.0), Example("superb film", "", 1.0)]
-    vocabulary = trial.vocabulary(trial.design)
+    vocabulary = students.vocabulary(students.design.vocabulary_size)
     split = bag_split(vocabulary, pairs, torch.tensor([0, 1]))
     assert split.second is not None
     np.testing.assert_array_equal(split.first.ids, vocabulary.bags(["film", "superb film"]).ids)
@@ -150,58 +268,59 @@ def test_a_pair_is_two_bags(trial: Trial) -> None:
 # -- Training for real ------------------------------------------------------------------------------------------------
 
 
-def test_training_improves_the_student_is_repeatable_and_depends_on_the_seed(trial: Trial) -> None:
-    model = trial.model((KD,))
+def test_training_improves_the_student_is_repeatable_and_depends_on_the_seed(students: Distillation) -> None:
+    model = students.model((KD,))
     assert not model.training
-    again = Trial(Lesson(replace(trial.lesson.run), "sst-2"), 0)
-    assert again.folder((KD,)) == trial.folder((KD,))
-    other = Trial(trial.lesson, 1)
+    run = students.task_run.run
+    assert students_of(replace(run), "sst-2").folder((KD,)) == students.folder((KD,))
+    other = students_of(run, "sst-2", 1)
     assert not torch.equal(other.model((KD,)).table, model.table)
-    split = bag_split(trial.vocabulary(trial.design), trial.lesson.corpus, trial.lesson.teacher_logits.corpus)
-    torch.manual_seed(0)
-    untrained = trial.fresh(trial.design, trial.vocabulary(trial.design)).eval()
+    vocabulary = students.vocabulary(students.design.vocabulary_size)
+    split = bag_split(vocabulary, students.corpus, students.teacher_logits[: len(students.corpus)])
+    untrained = students.fresh(students.design).eval()
     batch = next(split.in_order(len(split)))
     with torch.no_grad():
         assert teacher_loss(model, batch) < teacher_loss(untrained, batch)
 
 
-def test_the_same_seed_trains_to_the_same_bits(trial: Trial, toy_run: Run) -> None:
-    first = trial.model((FROM_SCRATCH,))
-    folder = trial.folder((FROM_SCRATCH,))
+def test_the_same_seed_trains_to_the_same_bits(students: Distillation, toy_run: Run) -> None:
+    """Whether or not the teacher and the vocabulary had to be made first."""
+    first = [p.clone() for p in students.model((KD,)).parameters()]
+    folder = students.folder((KD,))
     for file in folder.iterdir():
         file.unlink()
-    fresh_run = replace(toy_run)
-    second = Trial(Lesson(fresh_run, "sst-2"), 0).model((FROM_SCRATCH,))
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+    second = students_of(replace(toy_run), "sst-2").model((KD,))
+    for a, b in zip(first, second.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_changed_hyper_parameter_is_another_student(
-    trial: Trial, shown: Shown, monkeypatch: pytest.MonkeyPatch
+    students: Distillation, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = trial.lesson.settings
-    folders = [trial.folder((KD,)), trial.folder((KD,), replace(trial.design, activation="tanh"))]
+    settings, run = students.settings, students.task_run.run
+    folders = [students.folder((KD,)), students.folder((KD,), replace(students.design, activation="tanh"))]
     for changed in (
         replace(settings, ngram_dropout=0.5),
+        replace(settings, max_words=3),
         replace(settings, distil=replace(settings.distil, learning_rate=0.5)),
     ):
         monkeypatch.setitem(SETTINGS, "toy", changed)
-        folders.append(Trial(trial.lesson, 0).folder((KD,)))
-    assert len(set(folders)) == 4
-    assert len(shown) == 4
+        folders.append(students_of(run, "sst-2").folder((KD,)))
+    assert len(set(folders)) == 5
+    assert len(shown) == 5
 
 
-def test_training_a_loaded_student_leaves_its_file_alone(trial: Trial) -> None:
+def test_training_a_loaded_student_leaves_its_file_alone(students: Distillation) -> None:
     """Stage 3 trains what it has loaded from stage 2, in place: the artifact must not change with it."""
-    folder = trial.folder((KD,))
+    folder = students.folder((KD,))
     before = (folder / "student.safetensors").read_bytes()
-    model = load_dan(folder)
+    model = load_student(folder)
     with torch.no_grad():
         model.table.mul_(2.0)
     assert (folder / "student.safetensors").read_bytes() == before
-    trial.folder((KD, FT))
+    students.folder((KD, FT))
     assert (folder / "student.safetensors").read_bytes() == before
-    assert trial.folder((KD,)) == folder
+    assert students.folder((KD,)) == folder
 
 
 @pytest.mark.parametrize("pair", [False, True])
@@ -217,74 +336,75 @@ def test_training_a_loaded_student_leaves_its_file_alone(trial: Trial) -> None:
 def test_a_saved_student_answers_as_before(tmp_path: Any, design: Design, pair: bool) -> None:
     torch.manual_seed(0)
     model = design.build(7, 3, pair=pair).eval()
-    save_dan(model, design, tmp_path)
-    loaded = load_dan(tmp_path)
-    second = trial_bags([[0], []]) if pair else None
-    split = BagSplit(trial_bags([[1, 2], [6, 6]]), second, torch.zeros(2))
+    model.save(tmp_path)
+    loaded = load_student(tmp_path)
+    second = bags([[0], []]) if pair else None
+    split = BagSplit(bags([[1, 2], [6, 6]]), second, torch.zeros(2))
     assert torch.equal(dan_logits(loaded, split), dan_logits(model, split))
     assert not loaded.training
     assert loaded.dropout == design.dropout
     assert all(p.requires_grad for p in loaded.parameters())
 
 
-def test_predictions_are_the_largest_logits_on_dev(trial: Trial) -> None:
-    dev = trial.dev()
-    assert dev.targets.tolist() == [int(e.label) for e in trial.lesson.task.dev]
-    logits = dan_logits(trial.model((KD,)), dev)
-    one_by_one = torch.cat(
-        [dan_logits(trial.model((KD,)), BagSplit(dev.first.take([i]), None, dev.targets[[i]])) for i in range(5)]
-    )
+def test_predictions_are_the_largest_logits_on_dev(students: Distillation) -> None:
+    dev, model = students.dev_bags(), students.model((KD,))
+    assert dev.targets.tolist() == [int(e.label) for e in students.task.dev]
+    logits = dan_logits(model, dev)
+    one_by_one = torch.cat([dan_logits(model, BagSplit(dev.first.take([i]), None, dev.targets[[i]])) for i in range(5)])
     torch.testing.assert_close(logits[:5], one_by_one)
-    np.testing.assert_array_equal(trial.answers((KD,)), logits.argmax(-1).numpy())
+    np.testing.assert_array_equal(students.answers((KD,)), logits.argmax(-1).numpy())
 
 
 # -- Students that read tokens ----------------------------------------------------------------------------------------
 
 
-def test_token_students_learn_from_corpus_and_train(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_students_learn_from_corpus_and_train(students: Distillation, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    original = trial_module.fit
+    original = task_run.fit
 
     def spy(model: Any, batches: Any, *more: Any, **options: Any) -> Any:
         seen.append(batches)
         return original(model, batches, *more, **options)
 
-    monkeypatch.setattr(trial_module, "fit", spy)
-    model = trial.token_student("cnn", CNN)
-    lesson = trial.lesson
-    split = seen[0].split
-    assert split.input_ids == lesson.encoded_corpus.input_ids + lesson.encoded.train.input_ids
-    assert torch.equal(split.labels, torch.cat([lesson.teacher_logits.corpus, lesson.teacher_logits.train]))
+    monkeypatch.setattr(task_run, "fit", spy)
+    model = students.token_student("cnn", CNN)
+    run, split = students.task_run, seen[0].split
+    assert split.input_ids[len(students.corpus) :] == run.encoded.train.input_ids
+    assert len(split) == len(students.corpus) + len(students.task.train)
+    assert torch.equal(split.labels, students.teacher_logits)
     assert not model.training
-    assert trial.token_answers(model).shape == (len(lesson.task.dev),)
-    again = Trial(lesson, 0).token_student("cnn", CNN)
+    assert students.token_answers(model).shape == (len(students.task.dev),)
+    again = Distillation(run).token_student("cnn", CNN)
     assert len(seen) == 1, "trained once"
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-    start = lesson.source.encoder.word_embeddings
+    start = run.backbone.encoder.word_embeddings
     assert not torch.equal(model.embedding.weight, start), "the copy goes on learning, the teacher's stays"
 
 
-def test_an_lstm_of_another_width_is_another_student(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    from replications.sparse_distillation.findings import Findings
-    from replications.sparse_distillation.names import LSTM_STUDENT
-
-    assert isinstance(Findings(trial).token_students[LSTM_STUDENT], BiLSTM)
-    wider = replace(trial.lesson.settings, lstm=6)
-    monkeypatch.setitem(SETTINGS, "toy", wider)
-    found = Findings(Trial(trial.lesson, 0)).token_students[LSTM_STUDENT]
+def test_an_lstm_of_another_width_is_another_student(students: Distillation, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(Findings(students).token_students[LSTM_STUDENT], BiLSTM)
+    monkeypatch.setitem(SETTINGS, "toy", replace(students.settings, lstm=6))
+    run = students.task_run.run
+    found = Findings(students_of(run, "sst-2")).token_students[LSTM_STUDENT]
     assert isinstance(found, BiLSTM)
     assert found.lstm.hidden_size == 6
-    assert not Findings(Trial(trial.lesson, 7)).token_students, "the first seed alone has them"
+    assert not Findings(students_of(run, "sst-2", 7)).token_students, "the first seed alone has them"
 
 
-def test_joined_splits_keep_order_and_segments(trial: Trial) -> None:
-    first, second = trial.lesson.encoded_corpus, trial.lesson.encoded.dev
-    labels = torch.arange(len(first) + len(second))
-    both = joined(first, second, labels)
-    assert len(both) == len(labels)
-    batch = both.batch([len(first)])
-    assert batch.input_ids[0].tolist() == list(second.input_ids[0])
-    assert batch.labels.tolist() == [len(first)]
-    if first.token_type_ids is not None:
-        assert both.token_type_ids == first.token_type_ids + second.token_type_ids  # type: ignore[operator]
+# -- Costs ------------------------------------------------------------------------------------------------------------
+
+
+def test_costs_are_positive_and_grow_with_the_work(students: Distillation, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = students.labelling_seconds, students.student_seconds
+    monkeypatch.setitem(SETTINGS, "toy", replace(students.settings, corpus_words=10**8))
+    assert students.labelling_seconds > before[0] > 0
+    assert students.student_seconds > before[1] > 0
+
+
+def test_at_a_known_scale_the_teacher_is_everyone_s_baseline(toy_run: Run) -> None:
+    """Equal to the last bit: the artifact of the common recipe."""
+    run = TaskRun.of(replace(toy_run, scale=replace(toy_run.scale, name="smoke")), "sst-2", 0)
+    assert run.recipe is RECIPES["smoke"]
+    assert run.recipe == SETTINGS["smoke"].teacher
+    assert Distillation(run).teacher_recipe["teacher"] == run.facts

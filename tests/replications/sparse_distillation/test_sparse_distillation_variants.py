@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.paper import load_paper
-from replications.sparse_distillation import variants
-from replications.sparse_distillation.settings import SETTINGS, Design
-from replications.sparse_distillation.variants import VARIANTS
+from replications.sparse_distillation import design as variants
+from replications.sparse_distillation.design import VARIANTS, Design
+from replications.sparse_distillation.settings import SETTINGS
 
 MAIN = SETTINGS["mini"].design
 CHANGED = {

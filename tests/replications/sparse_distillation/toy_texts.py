@@ -8,8 +8,12 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+from common.replication import Run
 from common.scales import Scale
-from replications.sparse_distillation.settings import SETTINGS, Design, Settings
+from common.task_run import TaskRun
+from replications.sparse_distillation.design import Design
+from replications.sparse_distillation.distillation import Distillation
+from replications.sparse_distillation.settings import SETTINGS, Settings
 
 TOY_SCALE = Scale("toy", 48, 8, 24, 8, 1, shapes=False, quality_verdicts=True, spares=True)
 WORDS = "film plot actor scene story music light camera ending voice crowd river garden winter table".split()  # noqa: SIM905
@@ -51,7 +55,7 @@ def toy_settings() -> Settings:
     smoke = SETTINGS["smoke"]
     return replace(
         smoke,
-        teacher_plan=replace(smoke.teacher_plan, epochs=1, max_length=24),
+        teacher=replace(smoke.teacher, whole=replace(smoke.teacher.whole, epochs=1, max_length=24)),
         corpus_words=300,
         design=Design(400, 8, deviation=0.1),
         distil=replace(smoke.distil, epochs=2),
@@ -59,3 +63,8 @@ def toy_settings() -> Settings:
         finetune=replace(smoke.finetune, epochs=1),
         grid={"small": ((100, 8), (200, 4)), "unfilled": ((50_000, 2),)},
     )
+
+
+def students_of(run: Run, task: str, seed: int = 0) -> Distillation:
+    """The students of a task run whose teacher is the toy's."""
+    return Distillation(TaskRun.of(run, task, seed, SETTINGS["toy"].teacher))
