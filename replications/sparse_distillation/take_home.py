@@ -13,7 +13,7 @@ from common.runner import Relay, Request
 from common.task_run import TaskRun
 from replications.sparse_distillation.corpus import check_unlabelled
 from replications.sparse_distillation.distillation import FT, KD, Distillation
-from replications.sparse_distillation.predictor import Labels, Predictor, fingerprint
+from replications.sparse_distillation.home import Labels, Predictor, fingerprint
 from replications.sparse_distillation.settings import settings_of
 
 MOST_DIGITS = 9

@@ -14,10 +14,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from toy_student import DESIGN, LABELS, TEXTS, student
 
 from common.errors import UserError
-from replications.sparse_distillation import predictor as module
+from replications.sparse_distillation import home as module
 from replications.sparse_distillation.design import Design
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
-from replications.sparse_distillation.predictor import Prediction, Predictor
+from replications.sparse_distillation.home import Prediction, Predictor
 
 OTHERS = [
     replace(DESIGN, pooling="sum"),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from toy_student import CORPUS, DESIGN, LABELS, TEXTS
 
 from common.errors import UserError
-from replications.sparse_distillation import predictor as module
+from replications.sparse_distillation import home as module
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.predictor import Predictor, main
 from replications.sparse_distillation.storage import load_student

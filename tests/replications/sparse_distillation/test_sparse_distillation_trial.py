@@ -200,9 +200,7 @@ def test_without_a_corpus_the_student_is_distilled_on_train_alone(toy_run: Run, 
     assert "went on" not in students.vocabulary(10**6).ngrams()
 
 
-def test_fine_tuning_goes_on_from_the_distilled_student_on_labels_alone(
-    students: Distillation, shown: Shown
-) -> None:
+def test_fine_tuning_goes_on_from_the_distilled_student_on_labels_alone(students: Distillation, shown: Shown) -> None:
     folder = students.folder((KD, FT))
     assert [loss for loss, _, _ in shown] == ["teacher_loss", "label_loss"]
     assert shown[1][1] == replace(students.settings.finetune, seed=0)

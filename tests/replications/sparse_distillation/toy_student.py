@@ -4,7 +4,7 @@ import torch
 
 from replications.sparse_distillation.design import Design
 from replications.sparse_distillation.engine.ngrams import Vocabulary
-from replications.sparse_distillation.predictor import Labels, Predictor, fingerprint
+from replications.sparse_distillation.home import Labels, Predictor, fingerprint
 
 CORPUS = (
     "a great film, a GREAT film with great actors",
