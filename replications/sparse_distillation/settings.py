@@ -103,7 +103,7 @@ SETTINGS = {
     ),
 }
 SETTINGS["base"] = replace(SETTINGS["mini"], teacher=RECIPES["base"], corpus_words=800_000)
-"""The labelled data of the generated tasks and most of IMDB's are used up; the others have their corpora."""
+"""Of a generated task's 24,000 texts 13,000 are left to distil on, of IMDB's reviews 14,000."""
 
 SETTINGS["mini-builtin"] = replace(SETTINGS["mini"], corpus_words=80_000)
 """The texts of generated tasks are alike: less is enough."""

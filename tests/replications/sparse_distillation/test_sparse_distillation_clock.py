@@ -49,7 +49,7 @@ def test_every_arm_answers_the_same_examples_in_batches_of_32(
     teacher = np.mean([classifier_flops(run.shape, len(run.encoded.dev.input_ids[row]), 2) for row in rows[TEACHER]])
     assert flops[TEACHER] == pytest.approx(teacher)
     ngrams = np.mean([findings.split.first.lengths[row] for row in rows[TEACHER]])
-    width = findings.trial.design.dimension
+    width = findings.students.design.dimension
     assert flops[STUDENT] == pytest.approx(ngrams * width + 2 * width * width + 2 * width * 2)
     assert set(flops) == {TEACHER, STUDENT}
 
