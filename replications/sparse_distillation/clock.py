@@ -32,8 +32,8 @@ def speeds(f: Findings) -> tuple[PairedThroughput, dict[str, float]]:
     bags = [f.split.batch(chunk).to(device) for chunk in chunks]
     student = f.students.model((KD, FT)).to(device)
     arms: dict[str, Callable[[], int]] = {
-        TEACHER: partial(run_all, run.classifier(), tokens),
-        SMALL: partial(run_all, run.classifier(run.half), tokens),
+        TEACHER: partial(run_all, run.classifier().to(device), tokens),
+        SMALL: partial(run_all, run.classifier(run.half).to(device), tokens),
         STUDENT: partial(run_all, student, bags),
     }
     for name, model in f.token_students.items():

@@ -36,6 +36,8 @@ def test_what_the_paper_and_its_script_hold_fixed_is_fixed_at_every_scale(scale:
         assert plan.max_gradient_norm is None, "the official script does not clip"
         assert plan.weight_decay == 0.01
         assert plan.warmup == 0.06
+    for plan in (s.distil, s.from_scratch, s.finetune, s.token_students):
+        assert plan.precision == "float32", "an LSTM and sums of rows gain nothing from bfloat16"
     assert s.distil.batch_size >= s.finetune.batch_size
 
 

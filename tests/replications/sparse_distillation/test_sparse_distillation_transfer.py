@@ -102,7 +102,7 @@ def test_the_head_is_kept_or_drawn_anew_and_the_table_is_the_source_s(
 ) -> None:
     source, target = (f.students for f in pair_of)
     # Nothing is learned: what stage 3 starts from.
-    monkeypatch.setattr(task_run, "fit", lambda *_, **__: FitReport(0.0, 0, 0.0))
+    monkeypatch.setattr(task_run, "fit", lambda *_, **__: FitReport(0.0, 0, 0.0, "cpu", "float32", 1))
     start = load_student(source.folder((KD_NO_TASK_DATA,)))
     kept, fresh = (load_student(adapted(source, target, head)) for head in ("kept", "re-initialised"))
     for model in (kept, fresh):

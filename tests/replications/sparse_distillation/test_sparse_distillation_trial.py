@@ -59,7 +59,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
         kept.append((loss.__name__, plan, batches.split))
         with torch.no_grad():
             model.layers[-1].bias.add_(1.0)
-        return FitReport(0.0, 0, 0.0)
+        return FitReport(0.0, 0, 0.0, "cpu", "float32", 1)
 
     monkeypatch.setattr(task_run, "fit", fit)
     return kept
