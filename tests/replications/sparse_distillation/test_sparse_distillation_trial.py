@@ -200,6 +200,13 @@ def test_without_a_corpus_the_student_is_distilled_on_train_alone(toy_run: Run, 
     assert "went on" not in students.vocabulary(10**6).ngrams()
 
 
+def test_how_much_is_read_of_train_is_a_part_of_every_recipe(toy_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    students = Distillation(TaskRun.of(toy_run, "sst-2", 0, SETTINGS["toy"].teacher), without_corpus=True)
+    before = students.texts
+    monkeypatch.setitem(SETTINGS, "toy", replace(students.settings, max_words=3))
+    assert students.texts != before
+
+
 def test_fine_tuning_goes_on_from_the_distilled_student_on_labels_alone(students: Distillation, shown: Shown) -> None:
     folder = students.folder((KD, FT))
     assert [loss for loss, _, _ in shown] == ["teacher_loss", "label_loss"]
