@@ -87,16 +87,16 @@ MUTANTS = (
     ),
     Mutant(
         "FastBERT: KL is swapped",
-        PAPERS + "fastbert/trial.py",
-        "{DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
-        "{DISTILLED: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
+        PAPERS + "fastbert/contender.py",
+        "{FASTBERT: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
+        "{FASTBERT: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
         TEST_FASTBERT + "::test_the_default_direction_is_the_official_codes",
     ),
     Mutant(
         "FastBERT: KL is swapped, seen by regress",
-        PAPERS + "fastbert/trial.py",
-        "{DISTILLED: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
-        "{DISTILLED: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
+        PAPERS + "fastbert/contender.py",
+        "{FASTBERT: kl_from_teacher, PRINTED_DIRECTION: kl_from_student}",
+        "{FASTBERT: kl_from_student, PRINTED_DIRECTION: kl_from_teacher}",
         REGRESS + "fastbert",
     ),
     Mutant(

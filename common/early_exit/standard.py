@@ -5,7 +5,8 @@ A paper says which it wants, under which experiment's name, and adds what is its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,17 @@ def average_rows(
             yield row(
                 experiment, name, f"time_{suffix}", _mean(i.value for i in times), unit, setting=setting, timed=True
             )
+
+
+def with_all_tasks(tables: Iterable[OperatingTable]) -> Iterator[tuple[Rows, list[OperatingTable]]]:
+    """The tables of each seed that did all tasks, and what makes rows of their average; none if there is one task."""
+    by_seed: dict[int, list[OperatingTable]] = defaultdict(list)
+    for table in tables:
+        by_seed[table.scored.task_run.seed].append(table)
+    most = max(map(len, by_seed.values()), default=0)
+    for seed, found in by_seed.items():
+        if len(found) == most >= 2:
+            yield Rows("macro", seed, found[0].scored.task_run.backbone.backbone, len(found)), found
 
 
 # -- Curves, histograms, exits ----------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -170,11 +170,13 @@ class OnTheClock:
         task_run: whose dev texts are timed, beside its baseline and half of the static ladder.
         systems: timed at batch 1, each under its own arm.
         asked: the system whose full-depth run is split into backbone, exits and rule; None: nobody's.
+        beside: what else is timed, by the arm's name; made when the clock starts.
     """
 
     task_run: TaskRun
     systems: Sequence[System]
     asked: System | None = None
+    beside: Mapping[str, Callable[[], Arm]] = field(default_factory=dict)
 
     @cached_property
     def one_by_one(self) -> Clocked:
@@ -194,7 +196,7 @@ class OnTheClock:
         arms |= {s.arm: early_exit_arm(models[s.contender], s.rule) for s in self.systems}
         if self.asked is not None:
             arms |= full_depth_arms(models[self.asked.contender], self.asked.rule)
-        return arms
+        return arms | {name: make() for name, make in self.beside.items()}
 
     def in_batches(self, systems: Sequence[System]) -> PairedThroughput:
         """Whole passes in batches of 32, the baseline against each system with compaction, by its method's name."""

@@ -27,7 +27,7 @@ from common.records.claims import (
 )
 from common.records.effects import Effect, effect_of
 from common.records.ordering import dense_ranks, share_in_order
-from common.records.predictions import Evidence
+from common.records.predictions import Evidence, at_layer, static_name
 from common.records.runs import RunRecord
 from common.tasks.metrics import points_along
 from replications.fastbert.names import (
@@ -38,11 +38,9 @@ from replications.fastbert.names import (
     UNDISTILLED,
     as_deep_as,
     as_fast_as,
-    at_layer,
     figure_4_layers,
     quarter_layers,
     speed_setting,
-    truncated_system,
     uncertainty_at,
 )
 
@@ -192,14 +190,14 @@ def beats_quarter(record: RunRecord) -> Decision | None:
         record,
         (),
         lambda layers: as_fast_as(quarter_layers(layers)),
-        lambda layers: (truncated_system(quarter_layers(layers)), ""),
+        lambda layers: (static_name(quarter_layers(layers)), ""),
         lambda layers: quarter_layers(layers),
     )
 
 
 def beats_one_layer(record: RunRecord) -> Decision | None:
     """Points above an encoder of one layer at Speed 0.8, mean over the tasks that have one."""
-    return _against(record, (), lambda layers: speed_setting(0.8), lambda layers: (truncated_system(1), ""), None)
+    return _against(record, (), lambda layers: speed_setting(0.8), lambda layers: (static_name(1), ""), None)
 
 
 def _against(

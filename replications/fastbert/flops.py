@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.early_exit.cost import exit_flops
-from common.timing.flops import EncoderShape, classifier_flops, encoder_flops, linear_flops
+from common.timing.flops import EncoderShape, encoder_flops, linear_flops
 from common.timing.parameters import linear_parameters
 from replications.fastbert.method import WIDTH
 
@@ -73,11 +72,6 @@ class PrintedCount:
         """The paper's Speedup of executing `layers` layers on average: a ratio of FLOPs."""
         return self.baseline / self.leaving_after(layers)
 
-    @property
-    def ceiling(self) -> float:
-        """The Speedup if everyone leaves at layer 1."""
-        return self.speedup(1)
-
 
 # -- Ours -------------------------------------------------------------------------------------------------------------
 
@@ -95,16 +89,6 @@ def head_parameters(hidden: int, classes: int) -> int:
     return linear_parameters(hidden, WIDTH) + 5 * linear_parameters(WIDTH, WIDTH) + linear_parameters(WIDTH, classes)
 
 
-def leaving_flops(shape: EncoderShape, classes: int, tokens: int, layer: int) -> int:
-    """A text of `tokens` tokens that leaves at `layer` = 1..L, every classifier on the way computed."""
-    return int(exit_flops(shape, tokens, head_flops(shape.hidden, classes, tokens))[layer - 1])
-
-
 def teacher_flops(shape: EncoderShape, classes: int, tokens: int) -> int:
     """All layers and the teacher's classifier, no student run."""
     return encoder_flops(shape, tokens) + head_flops(shape.hidden, classes, tokens)
-
-
-def plain_flops(shape: EncoderShape, classes: int, tokens: int) -> int:
-    """All layers with pooler and linear classifier: the baseline of every paper here."""
-    return classifier_flops(shape, tokens, classes)

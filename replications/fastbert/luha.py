@@ -1,4 +1,4 @@
-"""Lower uncertainty, higher accuracy: accuracy inside bins of uncertainty (Figure 4)."""
+"""Lower uncertainty, higher accuracy: accuracy inside tenths of uncertainty (Figure 4)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 10
 LEAST = 10
-"""A bin with fewer examples has no accuracy worth showing."""
+"""A tenth with fewer examples has no accuracy worth showing."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Examples whose uncertainty lies in one tenth of [0, 1]."""
+class Tenth:
+    """Whether the examples whose uncertainty lies in one tenth of [0, 1] were answered right."""
 
     index: int
     right: Array
@@ -26,23 +25,18 @@ class Bin:
     @property
     def label(self) -> str:
         """E.g. `0.3-0.4`."""
-        return f"{self.index / BINS:.1f}-{(self.index + 1) / BINS:.1f}"
+        return f"{self.index / 10:.1f}-{(self.index + 1) / 10:.1f}"
 
     @property
     def middle(self) -> float:
-        """The middle of the bin, for an axis."""
-        return (self.index + 0.5) / BINS
+        """For an axis."""
+        return (self.index + 0.5) / 10
 
 
-def bins(uncertainty: Array, right: Array) -> Iterator[Bin]:
-    """The bins that hold at least `LEAST` of M examples; uncertainty (M,) in [0, 1], right (M,) booleans."""
-    index = bin_index(uncertainty)
-    for number in range(BINS):
+def tenths(uncertainty: Array, right: Array) -> Iterator[Tenth]:
+    """Those that hold at least `LEAST` of M examples; uncertainty (M,) in [0, 1], 1 in the last; right (M,) of bool."""
+    index = np.minimum((uncertainty * 10).astype(int), 9)
+    for number in range(10):
         inside = right[index == number]
         if len(inside) >= LEAST:
-            yield Bin(number, inside)
-
-
-def bin_index(uncertainty: Array) -> Array:
-    """Which tenth; 1.0 belongs to the last."""
-    return np.asarray(np.minimum((uncertainty * BINS).astype(int), BINS - 1))
+            yield Tenth(number, inside)

@@ -16,10 +16,10 @@ Dimensions are the paper's; two heads, tanh, pooling, no residuals and the direc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -31,13 +31,14 @@ from common.early_exit.rules import ExitState, entropy, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import tokens_present
 from common.errors import UserError
-from common.records.measurements import atomic_write
 from common.training.batches import Batch
 from common.training.classifier import task_loss
-from common.training.loop import MakeOptimizer, TrainingPlan
+from common.training.token_states import TokenBatch
 
 WIDTH = 128
 HEADS = 2
+
+CLASSIFIER = "exit-classifier.safetensors"
 
 # -- The classifier of a layer ----------------------------------------------------------------------------------------
 
@@ -74,15 +75,14 @@ class ExitClassifier(nn.Module):
         logits: Tensor = self.classify(torch.tanh(self.dense(c)))
         return logits
 
-    def save(self, path: Path) -> None:
-        """Write the weights, whole or not at all."""
-        with atomic_write(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary)
+    def save(self, folder: Path) -> None:
+        """Write the weights to `folder`."""
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / CLASSIFIER)
 
     @staticmethod
-    def load(path: Path) -> ExitClassifier:
+    def load(folder: Path) -> ExitClassifier:
         """Read what `save` wrote, in evaluation mode."""
-        state = load_file(path)
+        state = load_file(folder / CLASSIFIER)
         classifier = ExitClassifier(state["narrow.weight"].shape[1], state["classify.weight"].shape[0])
         classifier.load_state_dict(state)
         return classifier.eval()
@@ -113,34 +113,59 @@ class Teacher(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, N) logits."""
+        states, mask = self.states(batch)
+        logits: Tensor = self.classifier(states[-1], mask)
+        return logits
+
+    def states(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        """h_1, ..., h_L (B, T, H), and the attention mask."""
         hidden, mask = self.encoder.embed(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        states = []
         for index in range(1, self.encoder.num_layers + 1):
             hidden = self.encoder.layer(index, hidden, mask)
-        logits: Tensor = self.classifier(hidden, mask)
-        return logits
+            states.append(hidden)
+        return states, mask
 
     def save(self, folder: Path) -> None:
         """Write backbone and classifier to `folder`."""
         self.encoder.save(folder / "encoder")
-        self.classifier.save(folder / "teacher.safetensors")
+        self.classifier.save(folder)
 
     @staticmethod
     def load(folder: Path) -> Teacher:
         """Read what `save` wrote, in evaluation mode."""
-        encoder = LayeredEncoder.load(folder / "encoder")
-        return Teacher(encoder, ExitClassifier.load(folder / "teacher.safetensors")).eval()
+        return Teacher(LayeredEncoder.load(folder / "encoder"), ExitClassifier.load(folder)).eval()
 
 
-def fresh_students(encoder: LayeredEncoder, classes: int, seed: int) -> list[ExitClassifier]:
-    """Untrained classifiers for layers 1..L-1."""
-    torch.manual_seed(seed)
-    return [ExitClassifier(encoder.hidden_size, classes) for _ in range(encoder.num_layers - 1)]
+class Students(nn.ModuleList):
+    """The classifiers of layers 1..L-1; nothing is shared."""
+
+    @staticmethod
+    def fresh(encoder: LayeredEncoder, classes: int, seed: int) -> Students:
+        """Untrained."""
+        torch.manual_seed(seed)
+        return Students(ExitClassifier(encoder.hidden_size, classes) for _ in range(encoder.num_layers - 1))
+
+    def __iter__(self) -> Iterator[ExitClassifier]:
+        """Student 1 first."""
+        return cast("Iterator[ExitClassifier]", super().__iter__())
+
+    def save(self, folder: Path) -> None:
+        """Write each to a folder of its own in `folder`."""
+        for index, student in enumerate(self, 1):
+            (folder / f"student-{index}").mkdir(exist_ok=True)
+            student.save(folder / f"student-{index}")
+
+    @staticmethod
+    def load(folder: Path, count: int) -> Students:
+        """Read what `save` wrote."""
+        return Students(ExitClassifier.load(folder / f"student-{index}") for index in range(1, count + 1))
 
 
-class FastBERT(ExitsOnEncoder):
-    """A backbone with students on layers 1..L-1 and the teacher on layer L: what `common.early_exit` runs."""
+class EveryLayerClassified(ExitsOnEncoder):
+    """A backbone with students on layers 1..L-1 and the teacher on layer L."""
 
-    def __init__(self, teacher: Teacher, students: Sequence[ExitClassifier]) -> None:
+    def __init__(self, teacher: Teacher, students: Students) -> None:
         """Join them.
 
         Raises:
@@ -149,36 +174,24 @@ class FastBERT(ExitsOnEncoder):
         super().__init__(teacher.encoder)
         if len(students) != teacher.encoder.num_layers - 1:
             raise ValueError(f"{teacher.encoder.num_layers} layers want one student less, found {len(students)}")
-        self.teacher = teacher.classifier
-        self.students = nn.ModuleList(students)
+        self.classifiers = nn.ModuleList([*students, teacher.classifier])
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N) logits of student i, or of the teacher at layer L."""
-        classifier = self.teacher if index == self.num_layers else self.students[index - 1]
-        logits: Tensor = classifier(hidden, mask)
+        logits: Tensor = self.classifiers[index - 1](hidden, mask)
         return logits
 
     def save(self, folder: Path) -> None:
         """Write everything to `folder`."""
-        Teacher(self.encoder, self.teacher).save(folder)
-        self.save_students(folder)
-
-    def save_students(self, folder: Path) -> None:
-        """Write the students alone."""
-        for index, student in enumerate(self.students, 1):
-            student.save(student_file(folder, index))  # type: ignore[operator]
+        *students, teacher = self.classifiers
+        Teacher(self.encoder, teacher).save(folder)  # type: ignore[arg-type]
+        Students(students).save(folder)
 
     @staticmethod
-    def load(teacher: Path, students: Path) -> FastBERT:
+    def load(teacher: Path, students: Path) -> EveryLayerClassified:
         """Join a saved teacher and the students saved in another folder (or the same), in evaluation mode."""
         model = Teacher.load(teacher)
-        files = [student_file(students, index) for index in range(1, model.encoder.num_layers)]
-        return FastBERT(model, [ExitClassifier.load(file) for file in files]).eval()
-
-
-def student_file(folder: Path, index: int) -> Path:
-    """Where the student of layer `index` = 1..L-1 is kept."""
-    return folder / f"student-{index}.safetensors"
+        return EveryLayerClassified(model, Students.load(students, model.encoder.num_layers - 1)).eval()
 
 
 # -- Training ---------------------------------------------------------------------------------------------------------
@@ -202,41 +215,31 @@ def teacher_loss(model: Teacher, batch: Batch) -> Tensor:
     return task_loss(model(batch), batch.labels)
 
 
-def loss_with_dropout(model: FastBERT, batch: Batch) -> Tensor:
-    """Stage 3 as the official code does it: one pass makes h_i and p_t, with the mode the model is in.
+def distilling(direction: Direction) -> Callable[[ExitClassifier, TokenBatch], Tensor]:
+    """Stage 3, one student: its states were computed once, and ln p_t is its target; labels are not used."""
+    return lambda student, batch: direction(student(batch.hidden, batch.mask), batch.targets)
 
-    While training that mode has dropout on, in backbone and teacher too: features and soft labels are noisy.
+
+def distilling_with_dropout(teacher: Teacher) -> Callable[[Students, Batch], Tensor]:
+    """Stage 3 as the official code does it: frozen backbone and teacher are run in training mode for every batch.
+
+    Their dropout is on, so that features and soft labels are noisy; one pass makes h_i and p_t.
     """
-    with torch.no_grad():
-        hidden, mask = model.embed(batch)
-        states = []
-        for index in range(1, model.num_layers + 1):
-            hidden = model.layer(index, hidden, mask)
-            states.append(hidden)
-        teacher_log_p = F.log_softmax(model.teacher(states[-1], mask), dim=-1)
-    losses = [
-        kl_from_teacher(student(h, mask), teacher_log_p) for student, h in zip(model.students, states[:-1], strict=True)
-    ]
-    return torch.stack(losses).sum()
+    teacher.train().requires_grad_(False)
+
+    def loss(students: Students, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            states, mask = teacher.states(batch)
+            teacher_log_p = F.log_softmax(teacher.classifier(states[-1], mask), dim=-1)
+        learning = zip(students, states[:-1], strict=True)
+        return torch.stack([kl_from_teacher(student(h, mask), teacher_log_p) for student, h in learning]).sum()
+
+    return loss
 
 
-def labels_loss(model: FastBERT, batch: Batch) -> Tensor:
+def labels_loss(model: EveryLayerClassified, batch: Batch) -> Tensor:
     """The ablation "without self-distillation": backbone, students and teacher all learn from labels, unweighted."""
     return torch.stack([task_loss(logits, batch.labels) for logits in model(batch).unbind(1)]).sum()
-
-
-def adamw_with_classifiers_at(rate: float) -> MakeOptimizer:
-    """AdamW whose learning rate for the classifiers is `rate`; the plan's is the encoder's."""
-
-    def make(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
-        encoder = [p for name, p in module.named_parameters() if name.startswith("encoder.")]
-        classifiers = [p for name, p in module.named_parameters() if not name.startswith("encoder.")]
-        groups: list[dict[str, Any]] = [{"params": encoder}, {"params": classifiers, "lr": rate}]
-        return torch.optim.AdamW(
-            groups, lr=plan.learning_rate, eps=plan.adam_epsilon, weight_decay=plan.weight_decay, fused=True
-        )
-
-    return make
 
 
 # -- Use: Speed -------------------------------------------------------------------------------------------------------
@@ -266,16 +269,3 @@ class UncertaintyAtMost:
         """Who leaves at `state.layer`."""
         require_classes(state, "leaving by Speed")
         return uncertainty(state.latest) <= self.speed
-
-
-def require_task_with_classes(name: str, labels: Sequence[str]) -> None:
-    """Refuse what no classifier of this paper can learn.
-
-    Raises:
-        UserError: the task is a regression.
-    """
-    if len(labels) < 2:
-        raise UserError(
-            f"{name} is a regression, and FastBERT leaves by the uncertainty of a classification. "
-            "Take a task with classes, or another paper (PABEE does regressions)"
-        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from common.records.predictions import at_layer
+
 FASTBERT = "FastBERT"
 TEACHER = "teacher"
 
-DISTILLED = FASTBERT
 PRINTED_DIRECTION = "FastBERT, KL as printed"
 DROPOUT_ON = "FastBERT, dropout on in stage 3"
 FROM_LABELS = "FastBERT without self-distillation"
@@ -14,16 +15,13 @@ UNDISTILLED = "FastBERT before self-distillation"
 
 FIXED = "FastBERT without adaptive inference"
 
-TIMED = "timed/rows"
-"""Places in dev of the texts that were timed, in the order of every system's seconds."""
-
 COUNT = "printed count"
 """FLOPs by the paper's count: of its "BERT", and of one layer with its classifier."""
 
 
 def speed_setting(speed: float) -> str:
     """Name of a Speed as it is."""
-    return f"speed={speed:g}"
+    return f"speed={speed:.3g}"
 
 
 def as_fast_as(depth: int) -> str:
@@ -33,12 +31,7 @@ def as_fast_as(depth: int) -> str:
 
 def as_deep_as(layer: int) -> str:
     """Name of the Speed, chosen on tune, at which as many layers are executed as if everyone left at `layer`."""
-    return f"as deep as layer {layer}"
-
-
-def at_layer(layer: int) -> str:
-    """Name of the setting at which everyone leaves at one layer."""
-    return f"layer={layer}"
+    return f"as deep as {at_layer(layer)}"
 
 
 def uncertainty_at(layer: int) -> str:
@@ -49,11 +42,6 @@ def uncertainty_at(layer: int) -> str:
 def quarter_layers(layers: int) -> int:
     """A quarter of the depth, rounded up: the 3 layers of 12 that the paper's DistilBERT has."""
     return -(-layers // 4)
-
-
-def truncated_system(depth: int) -> str:
-    """Name of the encoder that was cut to `depth` layers and fine-tuned."""
-    return f"truncated {depth}L"
 
 
 def figure_4_layers(layers: int) -> dict[str, int]:

@@ -4,16 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from common.early_exit.cost import exit_flops
 from common.early_exit.imposed import shape_of
-from common.timing.flops import EncoderShape
-from replications.fastbert.flops import (
-    PrintedCount,
-    head_flops,
-    head_parameters,
-    leaving_flops,
-    plain_flops,
-    teacher_flops,
-)
+from common.timing.flops import EncoderShape, classifier_flops
+from replications.fastbert.flops import PrintedCount, head_flops, head_parameters, teacher_flops
 from replications.fastbert.method import ExitClassifier
 
 BERT_BASE = PrintedCount(layers=12, hidden=768, intermediate=3072)
@@ -38,7 +32,7 @@ def test_leaving_after_k_layers(layers: int, millions: float, speedup: float) ->
 
 
 def test_the_ceiling_and_the_floor() -> None:
-    assert BERT_BASE.ceiling == pytest.approx(11.75, abs=0.005)
+    assert BERT_BASE.speedup(1) == pytest.approx(11.75, abs=0.005)
     assert BERT_BASE.speedup(12) < 1, "all layers with every classifier are slower than BERT"
 
 
@@ -68,7 +62,8 @@ def test_parameters_are_those_of_the_module() -> None:
 
 def test_every_classifier_on_the_way_is_paid_for() -> None:
     shape = EncoderShape(layers=6, hidden=384, intermediate=1536, heads=12, vocabulary=30522)
-    head = head_flops(384, 2, 20)
-    assert leaving_flops(shape, 2, 20, 6) == teacher_flops(shape, 2, 20) + 5 * head
-    assert leaving_flops(shape, 2, 20, 1) < plain_flops(shape, 2, 20) / 5
-    assert leaving_flops(shape, 2, 20, 6) > plain_flops(shape, 2, 20)
+    head, plain = head_flops(384, 2, 20), classifier_flops(shape, 20, 2)
+    leaving = exit_flops(shape, 20, head)
+    assert leaving[5] == teacher_flops(shape, 2, 20) + 5 * head
+    assert leaving[0] < plain / 5
+    assert leaving[5] > plain

@@ -12,6 +12,7 @@ from kit.toy_splits import split_of
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.early_exit.multi_exit import adamw_with_rate
 from common.early_exit.rules import entropy
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
@@ -19,24 +20,22 @@ from common.encoders.shapes import random_encoder
 from common.errors import UserError
 from common.training.batches import Batch
 from common.training.loop import TrainingPlan, linear_schedule
+from replications.fastbert.contender import SETTINGS
 from replications.fastbert.method import (
     HEADS,
     WIDTH,
+    EveryLayerClassified,
     ExitClassifier,
-    FastBERT,
+    Students,
     Teacher,
     UncertaintyAtMost,
-    adamw_with_classifiers_at,
-    fresh_students,
+    distilling_with_dropout,
     kl_from_student,
     kl_from_teacher,
     labels_loss,
-    loss_with_dropout,
-    require_task_with_classes,
     teacher_loss,
     uncertainty,
 )
-from replications.fastbert.settings import SETTINGS
 
 CPU = torch.device("cpu")
 
@@ -46,20 +45,20 @@ def encoder() -> LayeredEncoder:
     return random_encoder("tiny", seed=0).eval()
 
 
-def fastbert(encoder: LayeredEncoder, classes: int = 2, seed: int = 1) -> FastBERT:
+def fastbert(encoder: LayeredEncoder, classes: int = 2, seed: int = 1) -> EveryLayerClassified:
     teacher = Teacher.fresh(encoder, classes, seed)
-    return FastBERT(teacher, fresh_students(encoder, classes, seed)).eval()
+    return EveryLayerClassified(teacher, Students.fresh(encoder, classes, seed)).eval()
 
 
 @pytest.fixture
-def model(encoder: LayeredEncoder) -> FastBERT:
+def model(encoder: LayeredEncoder) -> EveryLayerClassified:
     return fastbert(encoder)
 
 
-def decisive(model: FastBERT) -> FastBERT:
+def decisive(model: EveryLayerClassified) -> EveryLayerClassified:
     """With maps large enough that uncertainties differ between samples and between layers."""
     generator = torch.Generator().manual_seed(3)
-    for classifier in (*model.students, model.teacher):
+    for classifier in model.classifiers:
         assert isinstance(classifier, ExitClassifier)
         for name in ("query", "key", "value", "attended", "dense"):
             getattr(classifier, name).weight.data *= 5
@@ -134,17 +133,16 @@ def test_dropout_of_the_attention_weights_is_on_in_training_alone() -> None:
     assert torch.equal(classifier(hidden, None), classifier(hidden, None))
 
 
-def test_every_layer_but_the_last_has_a_student_of_its_own(model: FastBERT, encoder: LayeredEncoder) -> None:
-    assert len(model.students) == encoder.num_layers - 1
-    weights = {tuple(s.narrow.weight[0, :3].tolist()) for s in model.students}  # type: ignore[union-attr,index,operator]
+def test_every_layer_but_the_last_has_a_student_of_its_own(encoder: LayeredEncoder) -> None:
+    weights = {tuple(student.narrow.weight[0, :3].tolist()) for student in Students.fresh(encoder, 2, 0)}
     assert len(weights) == encoder.num_layers - 1
     with pytest.raises(ValueError, match="one student less"):
-        FastBERT(Teacher.fresh(encoder, 2, 0), fresh_students(encoder, 2, 0)[:-1])
+        EveryLayerClassified(Teacher.fresh(encoder, 2, 0), Students(list(Students.fresh(encoder, 2, 0))[:-1]))
 
 
-def test_a_model_survives_saving(model: FastBERT, tmp_path: Path) -> None:
+def test_a_model_survives_saving(model: EveryLayerClassified, tmp_path: Path) -> None:
     model.save(tmp_path)
-    loaded, batch = FastBERT.load(tmp_path, tmp_path), split_of(5).batch(range(5))
+    loaded, batch = EveryLayerClassified.load(tmp_path, tmp_path), split_of(5).batch(range(5))
     assert not loaded.training
     with torch.inference_mode():
         torch.testing.assert_close(loaded(batch), model(batch), rtol=0, atol=0)
@@ -189,26 +187,35 @@ def test_stage_2_runs_the_teacher_alone(encoder: LayeredEncoder) -> None:
     assert not any("student" in name for name, _ in teacher.named_parameters())
 
 
-def test_stage_3_needs_no_labels_and_moves_students_alone(model: FastBERT) -> None:
-    batch = split_of(8).batch(range(8))
+def test_stage_3_needs_no_labels_and_moves_students_alone(encoder: LayeredEncoder) -> None:
+    teacher, students = Teacher.fresh(encoder, 2, 0), Students.fresh(encoder, 2, 0).eval()
+    loss, batch = distilling_with_dropout(teacher), split_of(8).batch(range(8))
     relabelled = Batch(batch.input_ids, batch.attention_mask, None, 1 - batch.labels, batch.rows)
-    assert loss_with_dropout(model, batch).item() == loss_with_dropout(model, relabelled).item()
-    loss_with_dropout(model, batch).backward()
-    touched = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
-    assert touched == {"students"}
+    values = []
+    for labelled in (batch, relabelled):
+        torch.manual_seed(0)
+        values.append(loss(students, labelled).item())
+    assert values[0] == values[1]
+    loss(students, batch).backward()
+    assert all(p.grad is not None for p in students.parameters())
+    assert all(p.grad is None for p in teacher.parameters())
 
 
-def test_in_training_mode_the_frozen_backbone_has_dropout_as_in_the_official_code(model: FastBERT) -> None:
-    """And in evaluation mode it has not: that is what lets features be computed once."""
-    batch = split_of(8).batch(range(8))
-    for student in model.students:
-        student.dropout = 0.0  # type: ignore[assignment]
-    assert loss_with_dropout(model.eval(), batch).item() == loss_with_dropout(model, batch).item()
-    model.train()
-    assert loss_with_dropout(model, batch).item() != loss_with_dropout(model, batch).item()
+def test_stage_3_as_the_official_code_does_it_has_dropout_in_the_frozen_backbone(encoder: LayeredEncoder) -> None:
+    """Handed over in evaluation mode, backbone and teacher are run in training mode."""
+    students, batch = Students.fresh(encoder, 2, 0).eval(), split_of(8).batch(range(8))
+    teacher = Teacher.fresh(encoder, 2, 0).eval()
+    loss = distilling_with_dropout(teacher)
+    assert loss(students, batch).item() != loss(students, batch).item()
+    with torch.no_grad():
+        states, mask = teacher.eval().states(batch)
+        log_p = teacher.classifier(states[-1], mask).log_softmax(-1)
+        expected = sum(kl_from_teacher(s(h, mask), log_p) for s, h in zip(students, states[:-1], strict=True))
+    assert isinstance(expected, Tensor)
+    torch.testing.assert_close(loss(students, batch), expected)
 
 
-def test_without_self_distillation_every_part_learns_from_labels_unweighted(model: FastBERT) -> None:
+def test_without_self_distillation_every_part_learns_from_labels_unweighted(model: EveryLayerClassified) -> None:
     batch = split_of(8).batch(range(8))
     loss = labels_loss(model, batch)
     losses = [F.cross_entropy(logits, batch.labels) for logits in model(batch).unbind(1)]
@@ -218,12 +225,14 @@ def test_without_self_distillation_every_part_learns_from_labels_unweighted(mode
     assert all("encoder.model.pooler" in name for name in without), "the encoder's own pooler is not used"
 
 
-def test_classifiers_have_a_rate_of_their_own(encoder: LayeredEncoder) -> None:
-    teacher, plan = Teacher.fresh(encoder, 2, 0), TrainingPlan(2e-4, 1, 16, 0)
-    backbone, classifier = adamw_with_classifiers_at(1e-3)(teacher, plan).param_groups
-    assert (backbone["lr"], classifier["lr"]) == (2e-4, 1e-3)
-    assert {id(p) for p in classifier["params"]} == {id(p) for p in teacher.classifier.parameters()}
-    assert {id(p) for p in backbone["params"]} == {id(p) for p in teacher.encoder.parameters()}
+@pytest.mark.parametrize("part", ["teacher", "all"])
+def test_classifiers_have_a_rate_of_their_own(encoder: LayeredEncoder, part: str) -> None:
+    model = Teacher.fresh(encoder, 2, 0) if part == "teacher" else fastbert(encoder)
+    classifiers = model.classifier if isinstance(model, Teacher) else model.classifiers
+    backbone, quick = adamw_with_rate(1e-3, of="classifier")(model, TrainingPlan(2e-4, 1, 16, 0)).param_groups
+    assert (backbone["lr"], quick["lr"]) == (2e-4, 1e-3)
+    assert {id(p) for p in quick["params"]} == {id(p) for p in classifiers.parameters()}
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in model.encoder.parameters()}
 
 
 # -- Hyper-parameters -------------------------------------------------------------------------------------------------
@@ -232,7 +241,7 @@ def test_classifiers_have_a_rate_of_their_own(encoder: LayeredEncoder) -> None:
 @pytest.mark.parametrize("scale", list(SETTINGS))
 def test_stage_3_learns_to_its_last_epoch_without_decay_of_weights_or_clipping(scale: str) -> None:
     """The official schedule counts 3 epochs for 5, so that its rate is 0 from the fourth on."""
-    plan = SETTINGS[scale].distil
+    plan = SETTINGS[scale].stage3
     factor = linear_schedule(plan, plan.epochs * 100)
     assert factor((plan.epochs - 1) * 100 + 50) > 0
     assert factor(plan.epochs * 100) == 0
@@ -242,14 +251,7 @@ def test_stage_3_learns_to_its_last_epoch_without_decay_of_weights_or_clipping(s
 
 def test_at_the_papers_scale_classifiers_learn_as_fast_as_the_backbone() -> None:
     settings = SETTINGS["paper"]
-    assert settings.classifiers_rate == settings.plan.learning_rate
-
-
-def test_a_task_with_long_texts_is_cut_at_the_mini_scale_alone() -> None:
-    assert SETTINGS["mini"].of("imdb", 2).plan.max_length == 64
-    assert SETTINGS["mini"].of("imdb", 2).distil.seed == 2
-    assert SETTINGS["mini"].of("sst-2", 0).plan.max_length == 128
-    assert SETTINGS["paper"].of("imdb", 0).plan.max_length == 128
+    assert settings.classifiers_rate == settings.stage2.whole.learning_rate
 
 
 # -- Speed ------------------------------------------------------------------------------------------------------------
@@ -284,7 +286,7 @@ def test_speed_0_runs_all_layers_and_speed_1_one() -> None:
     assert (simulate(logits, UncertaintyAtMost(1.0)).exit_layer == 1).all()
 
 
-def test_whoever_stays_takes_the_teachers_answer(model: FastBERT) -> None:
+def test_whoever_stays_takes_the_teachers_answer(model: EveryLayerClassified) -> None:
     batch = split_of(6).batch(range(6))
     with torch.inference_mode():
         teacher = model(batch)[:, -1]
@@ -343,11 +345,9 @@ def test_a_speed_outside_0_to_1_is_refused(speed: float) -> None:
 def test_a_regression_is_refused(encoder: LayeredEncoder) -> None:
     with pytest.raises(UserError, match="needs classes"):
         run_early_exit(fastbert(encoder, classes=1), split_of(3).batch(range(3)), UncertaintyAtMost(0.5))
-    with pytest.raises(UserError, match="sts-b is a regression"):
-        require_task_with_classes("sts-b", ())
 
 
-def test_an_empty_batch_is_refused_and_a_batch_of_one_runs(model: FastBERT) -> None:
+def test_an_empty_batch_is_refused_and_a_batch_of_one_runs(model: EveryLayerClassified) -> None:
     nothing = torch.zeros(0, 4, dtype=torch.long)
     empty = Batch(nothing, nothing, None, torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     with pytest.raises(UserError, match="the batch is empty"):

@@ -4,12 +4,14 @@ import pytest
 import torch
 from kit.toy_run import shapes_run
 
+from common.early_exit import full_size
+from common.early_exit.full_size import Bench, FullSize
 from common.early_exit.imposed import plain_classifier, shape_of
 from common.paper import load_paper
 from common.replication import ROOT
 from replications.fastbert import shapes
 from replications.fastbert.flops import PrintedCount
-from replications.fastbert.method import ExitClassifier
+from replications.fastbert.method import ExitClassifier, UncertaintyAtMost
 
 RUN = shapes_run()
 
@@ -17,11 +19,13 @@ RUN = shapes_run()
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of the tiny shape with 4 layers, whichever backbone is asked for."""
-    bench = shapes.Bench.around(plain_classifier("tiny", shapes.CLASSES))
-    monkeypatch.setattr(shapes.Bench, "of", staticmethod(lambda name: bench))
+    plain, shape = plain_classifier("tiny", shapes.CLASSES), shape_of("tiny")
+    bench = Bench(plain, shapes.with_random_classifiers(plain), shape)
+    monkeypatch.setattr(FullSize, "bench", lambda self, name: bench)
+    monkeypatch.setattr(shapes, "shape_of", lambda name: shape)
     monkeypatch.setattr(shapes, "PRINTED", {"speed=0.1": 1.3, "speed=0.5": 2.0})
     monkeypatch.setattr(shapes, "SAMPLES", 8)
-    monkeypatch.setattr(shapes, "BATCHED", 4)
+    monkeypatch.setattr(full_size, "BATCHED", 4)
     monkeypatch.setattr(shapes, "SPREAD", {1: 4, 32: 2})
 
 
@@ -81,13 +85,13 @@ def test_every_batch_size_runs_the_same_exits(small: None) -> None:
 
 
 def test_the_time_of_a_full_depth_run_is_split_in_three(small: None) -> None:
-    mine = {m.metric: m.value for m in shapes.costs("bert-base")}
+    mine = {m.metric: m.value for m in shapes.FULL_SIZE.costs("bert-base", UncertaintyAtMost(0.5), 4)}
     assert mine["backbone_share"] + mine["exits_share"] + mine["selection_share"] == pytest.approx(1)
     assert mine["backbone_share"] == pytest.approx(1 / mine["time_ratio"])
 
 
 def test_the_runtime_is_compared_with_waiting_for_the_slowest(small: None) -> None:
-    rows = shapes.runtime(RUN)
+    rows = shapes.FULL_SIZE.spread("bert-base", shapes.SPREAD, RUN.progress)
     assert {m.setting for m in rows} == {"batch 1", "batch 32"}
     wanted = {"speedup", "share_of_layer_ratio", "speedup_over_waiting", "share_of_matmul_ceiling"}
     assert {m.metric for m in rows} == wanted
