@@ -118,9 +118,7 @@ class LayerStates:
             after.put(rows, self.encoder.layer(layer, hidden, mask))
         return after
 
-    @torch.inference_mode(False)
     def _room(self) -> TokenStates:
-        """To train on, so no inference tensors."""
         lengths = self.split.lengths
         return TokenStates(lengths, torch.empty(sum(lengths), self.encoder.hidden_size))
 

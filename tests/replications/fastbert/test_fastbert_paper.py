@@ -72,7 +72,7 @@ def test_the_ladder_holds_table_3s_fixed_layers(paper: Paper) -> None:
         printed = ladder["FastBERT", f"{layers} layers", ""]
         assert int(COUNT.leaving_after(layers) / 1e6) == int(printed / 1e6)
         for task in ("Book review", "Yelp.P"):
-            key = ("FastBERT without adaptive inference", f"layer={layers}", task)
+            key = ("FastBERT without adaptive inference", f"layer {layers}", task)
             assert column(paper, "table3", "flops")[key] == printed
 
 

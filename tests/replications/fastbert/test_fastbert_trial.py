@@ -1,5 +1,6 @@
 """What FastBERT trains and chooses on a toy task run, against the same done by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,19 @@ def students_of(contender: FastBERT) -> Students:
 
 
 def test_stage_2_starts_from_the_pretrained_backbone_with_a_rate_of_its_own_for_the_classifier(
-    fastbert: FastBERT, monkeypatch: pytest.MonkeyPatch
+    task_run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not from the baseline: the teacher learns from labels together with the backbone, by the baseline's plan."""
-    run, seen = fastbert.task_run, {}
+    contender, seen = FastBERT(task_run), {}
+    contender.classifiers_rate = 5 * task_run.plan.learning_rate
     monkeypatch.setattr(TaskRun, "trained", lambda self, kind, *given, **more: seen.update({kind: (given, more)}))
-    fastbert.teacher_folder()
+    contender.teacher_folder()
     ((_, fresh, batches, _, plan), more) = seen["fastbert-teacher"]
-    assert (plan, batches()) == (run.plan, run.batches)
-    assert torch.equal(fresh().encoder.word_embeddings, run.backbone.encoder.word_embeddings)
+    assert (plan, batches()) == (task_run.plan, task_run.batches)
+    assert torch.equal(fresh().encoder.word_embeddings, task_run.backbone.encoder.word_embeddings)
     backbone, classifier = more["make_optimizer"](fresh(), plan).param_groups
-    assert (backbone["lr"], classifier["lr"]) == (plan.learning_rate, fastbert.classifiers_rate)
+    assert (backbone["lr"], classifier["lr"]) == (plan.learning_rate, contender.classifiers_rate)
+    assert len(classifier["params"]) == len(list(fresh().classifier.parameters()))
 
 
 def test_students_stand_on_the_trained_backbone(fastbert: FastBERT) -> None:
@@ -94,9 +97,11 @@ def test_the_default_direction_is_the_official_codes(
 
 def test_with_dropout_on_students_learn_together_by_the_same_plan(task_run: TaskRun, tmp_path: Path) -> None:
     contender = FastBERT(task_run, DROPOUT_ON)
+    contender.stage3 = replace(contender.stage3, batch_size=task_run.plan.batch_size // 2)
     students = Students.fresh(task_run.backbone.encoder, 2, task_run.seed)
     loss, plan = distilling_with_dropout(contender.teacher()), contender.stage3
-    fit(students, task_run.batches, loss, plan, checkpoint=tmp_path / "none", progress=quiet)
+    batches = replace(task_run.batches, batch_size=plan.batch_size)
+    fit(students, batches, loss, plan, checkpoint=tmp_path / "none", progress=quiet)
     assert same(students, students_of(contender))
     assert not same(students, students_of(FastBERT(task_run)))
 
