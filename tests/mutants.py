@@ -80,10 +80,10 @@ MUTANTS = (
     ),
     Mutant(
         "PABEE: the patience is chosen on dev",
-        PAPERS + "pabee/findings.py",
-        'return self.trial.answers("tune")',
-        'return self.trial.answers("dev")',
-        TEST_PABEE + "::test_answers_are_those_of_their_split",
+        PAPERS + "pabee/experiments.py",
+        'self.best_patience("tune", "tuned")',
+        'self.best_patience("dev", "tuned")',
+        TESTS + "pabee/test_pabee_findings.py::test_a_tuned_patience_is_chosen_on_tune_not_on_dev",
     ),
     Mutant(
         "FastBERT: KL is swapped",
@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "PABEE: all exits weigh alike",
-        PAPERS + "pabee/method.py",
+        "common/early_exit/multi_exit.py",
         "weights = torch.arange(1, len(losses) + 1, dtype=losses.dtype, device=losses.device)",
         "weights = torch.ones(len(losses), dtype=losses.dtype, device=losses.device)",
         TESTS + "pabee/test_pabee_method.py",

@@ -179,19 +179,20 @@ class FullSize:
         rows = [self.row("costs", name, metric, share, "fraction", **how) for metric, share in shares.items()]
         return [*rows, self.row("costs", name, "time_ratio", timings.ratio(ASKED), "ratio", **how)]
 
-    def currencies(self, name: str, plans: Mapping[str, Tensor]) -> list[Measurement]:
+    def currencies(self, name: str, plans: Mapping[str, Tensor], at: Mapping[str, float]) -> list[Measurement]:
         """Exit layers that stand for printed speed-ups, in layers, FLOPs, latency at batch 1 and throughput at batch 8.
 
         Args:
             name: of the architecture.
             plans: by setting the (texts,) layers at which texts leave.
+            at: by setting its number.
         """
         bench, rows = self.bench(name), []
         timed = {size: _timed_plans(bench, plans, size) for size in (1, BATCHED)}
         full = classifier_flops(bench.shape, TOKENS, self.classes)
         by_layer = exit_flops(bench.shape, TOKENS, self.exit_cost(bench.shape))
         for setting, plan in plans.items():
-            how = {"setting": setting, "note": f"imposed exits, {TOKENS} tokens"}
+            how = {"setting": setting, "at": at[setting], "note": f"imposed exits, {TOKENS} tokens"}
             mean = plan.double().mean().item()
             values: dict[str, float | Interval] = {
                 "layer_speedup": bench.shape.layers / mean,

@@ -92,8 +92,13 @@ def summed_loss(heads: Heads, batch: FrozenStates) -> Tensor:
 
 
 def depth_weighted_loss(model: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-    """sum_j j L_j / sum_j j over the exits j = 1..n of a model that is trained as a whole."""
-    losses = torch.stack([task_loss(exit_j, batch.labels) for exit_j in model(batch).unbind(1)])
+    """`depth_weighted` of a model that is trained as a whole."""
+    return depth_weighted(model(batch), batch.labels)
+
+
+def depth_weighted(logits: Tensor, labels: Tensor) -> Tensor:
+    """sum_j j L_j / sum_j j over the exits j = 1..n of (B, n, C) logits."""
+    losses = torch.stack([task_loss(exit_j, labels) for exit_j in logits.unbind(1)])
     weights = torch.arange(1, len(losses) + 1, dtype=losses.dtype, device=losses.device)
     return (weights * losses).sum() / weights.sum()
 

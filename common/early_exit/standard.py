@@ -114,8 +114,9 @@ class OperatingTable:
         yield row(self.experiment, system.name, f"layer_{suffix}", self.currency.of_layers(system), unit, **at)
         flops = self.currency.of_ratio(system.flops_speedup)
         yield row(self.experiment, system.name, f"flops_{suffix}", flops, unit, **at)
-        if system in self.clock.systems:
-            yield self._timed(row, system.name, system.arm, {**at, **self.clock.one_by_one.timed(system.arm)})
+        arm = self.clock.arm_of(system)
+        if arm is not None:
+            yield self._timed(row, system.name, arm, {**at, **self.clock.one_by_one.timed(arm)})
 
     def score_rows(self, row: Rows, name: str, answers: Any, **at: object) -> Iterator[Measurement]:  # noqa: ANN401
         """Score on dev and what is gained over the baseline."""
@@ -150,11 +151,23 @@ def average_rows(
         yield row(experiment, name, "score", score, "points", setting=setting)
         layers = _mean(t.currency.of_layers(s).value for t, s in zip(tables, systems, strict=True))
         yield row(experiment, name, f"layer_{suffix}", layers, unit, setting=setting)
-        if all(s in t.clock.systems for t, s in zip(tables, systems, strict=True)):
-            times = (t.currency.of_clock(t.clock.one_by_one, s.arm) for t, s in zip(tables, systems, strict=True))
-            yield row(
-                experiment, name, f"time_{suffix}", _mean(i.value for i in times), unit, setting=setting, timed=True
-            )
+        arms = [t.clock.arm_of(s) for t, s in zip(tables, systems, strict=True)]
+        if None not in arms:
+            times = [
+                t.currency.of_clock(t.clock.one_by_one, arm).value for t, arm in zip(tables, arms, strict=True) if arm
+            ]
+            yield row(experiment, name, f"time_{suffix}", _mean(iter(times)), unit, setting=setting, timed=True)
+
+
+def with_all_tasks(tables: Iterable[OperatingTable]) -> Iterator[tuple[Rows, list[OperatingTable]]]:
+    """The tables of each seed that did all tasks, and what makes rows of their average; none if there is one task."""
+    by_seed: dict[int, list[OperatingTable]] = defaultdict(list)
+    for table in tables:
+        by_seed[table.scored.task_run.seed].append(table)
+    most = max(map(len, by_seed.values()), default=0)
+    for seed, found in by_seed.items():
+        if len(found) == most >= 2:
+            yield Rows("macro", seed, found[0].scored.task_run.backbone.backbone, len(found)), found
 
 
 def with_all_tasks(tables: Iterable[OperatingTable]) -> Iterator[tuple[Rows, list[OperatingTable]]]:
@@ -242,8 +255,10 @@ def standard_evidence(
     for system in systems:
         arrays[answers_name(system.name, system.setting)] = system.answers()
         arrays[exits_name(system.name, system.setting)] = system.exit_layers()
-    for system in clock.systems:
-        arrays[seconds_name(system.name, system.setting)] = clocked.seconds(system.arm)
+    for system in (*systems, *clock.systems):
+        arm = clock.arm_of(system)
+        if arm is not None:
+            arrays[seconds_name(system.name, system.setting)] = clocked.seconds(arm)
     if batched is not None:
         for number, arm in enumerate(batched.arms):
             arrays[f"{arm}/seconds in batches"] = batched.seconds[number]

@@ -198,6 +198,11 @@ class OnTheClock:
             arms |= full_depth_arms(models[self.asked.contender], self.asked.rule)
         return arms | {name: make() for name, make in self.beside.items()}
 
+    def arm_of(self, system: System) -> str | None:
+        """The arm that runs a system's model by its rule, whatever its setting is called; None: it is not timed."""
+        same = (s.arm for s in self.systems if s.contender is system.contender and s.at == system.at)
+        return next(same, None) if system.is_timed else None
+
     def in_batches(self, systems: Sequence[System]) -> PairedThroughput:
         """Whole passes in batches of 32, the baseline against each system with compaction, by its method's name."""
         run = self.task_run

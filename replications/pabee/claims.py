@@ -28,14 +28,13 @@ from common.records.claims import (
     system,
 )
 from common.records.effects import Effect, effect_of
-from common.records.predictions import LABELS, Evidence
+from common.records.predictions import LABELS, Evidence, at_layer
 from common.records.runs import RunRecord
 from common.tasks.metrics import points_along
 from replications.pabee.names import (
     PABEE,
     PRINTED_SPEEDUPS,
     TEST,
-    at_layer,
     half_patience,
     matched_setting,
     patience_setting,

@@ -16,20 +16,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
+from common.early_exit.multi_exit import adamw_with_rate, depth_weighted_loss
 from common.early_exit.rules import ExitState, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.training.batches import Batch
-from common.training.classifier import head_dropout, load_with_metadata, task_loss
-from common.training.loop import MakeOptimizer, TrainingPlan
+from common.training.classifier import head_dropout, load_with_metadata
+from common.training.loop import MakeOptimizer
 
 # -- The model: one exit after every layer ----------------------------------------------------------------------------
 
@@ -98,30 +98,14 @@ class PABEE(ExitsOnEncoder):
 # -- Training: all exits together, in one stage -----------------------------------------------------------------------
 
 
-def weighted_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Equation 6: sum_j j L_j / sum_j j over the exits j = 1..n of (B, n, C) logits; the weights never change."""
-    losses = torch.stack([task_loss(exit_j, labels) for exit_j in logits.unbind(1)])
-    weights = torch.arange(1, len(losses) + 1, dtype=losses.dtype, device=losses.device)
-    return (weights * losses).sum() / weights.sum()
-
-
 def joint_loss(model: PABEE, batch: Batch) -> Tensor:
-    """The loss of one batch."""
-    return weighted_loss(model(batch), batch.labels)
+    """Equation 6 of one batch: sum_j j L_j / sum_j j over the exits j = 1..n; the weights never change."""
+    return depth_weighted_loss(model, batch)
 
 
 def adamw_with_exits_at(exits_rate: float) -> MakeOptimizer:
     """AdamW whose learning rate for pooler and classifiers is `exits_rate`; the plan's is the encoder's."""
-
-    def make(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
-        exits = {name: p for name, p in module.named_parameters() if name.startswith("exits.")}
-        encoder = [p for name, p in module.named_parameters() if name not in exits]
-        groups: list[dict[str, Any]] = [{"params": encoder}, {"params": list(exits.values()), "lr": exits_rate}]
-        return torch.optim.AdamW(
-            groups, lr=plan.learning_rate, eps=plan.adam_epsilon, weight_decay=plan.weight_decay, fused=True
-        )
-
-    return make
+    return adamw_with_rate(exits_rate, of="exits.")
 
 
 # -- Use: patience ----------------------------------------------------------------------------------------------------

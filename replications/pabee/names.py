@@ -31,19 +31,9 @@ def matched_setting(patience: int) -> str:
     return f"as fast as {patience_setting(patience)}"
 
 
-def at_layer(layer: int) -> str:
-    """Name of the setting at which everyone leaves at one layer."""
-    return f"layer {layer}"
-
-
 def half_patience(layers: int) -> int:
     """The paper's main patience, 6 of 12, as a share of the depth."""
     return max(1, layers // 2)
-
-
-def truncated_system(layers: int) -> str:
-    """Name of the static baseline, the first half of the layers."""
-    return f"truncated {max(1, layers // 2)}L"
 
 
 def saving_of(speedup: float) -> float:

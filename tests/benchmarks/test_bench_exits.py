@@ -16,7 +16,7 @@ from replications.pabee import shapes as pabee
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("bench_of", "target"),
-    [(deebert.FULL_SIZE.bench, 0.9), (pabee.Bench.of, 0.9), (fastbert.FULL_SIZE.bench, 0.85)],
+    [(deebert.FULL_SIZE.bench, 0.9), (pabee.FULL_SIZE.bench, 0.9), (fastbert.FULL_SIZE.bench, 0.85)],
     ids=["DeeBERT", "PABEE", "FastBERT"],
 )
 def test_bench_exits_reach_the_layer_ratio_and_beat_waiting(

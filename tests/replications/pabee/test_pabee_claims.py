@@ -9,7 +9,7 @@ import pytest
 from kit.toy_evidence import Judge, record_of, values, wrong_on
 
 from common.records.claims import Check
-from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
+from common.records.predictions import Evidence, answers_name, at_layer, exits_name, seconds_name
 from replications.pabee import claims
 from replications.pabee.names import (
     BRANCHYNET,
@@ -17,7 +17,6 @@ from replications.pabee.names import (
     PRINTED_SPEEDUPS,
     SHALLOW_DEEP,
     TEST,
-    at_layer,
     matched_setting,
     patience_setting,
     speed_setting,

@@ -17,9 +17,11 @@ from common.early_exit.runtime import simulate
 from common.records.measurements import Measurement
 from common.records.predictions import answers_name
 from common.replication import Run
+from common.task_run import TaskRun
 from common.tasks.metrics import points_along
 from replications.pabee import claims, experiments
-from replications.pabee.findings import Findings, Overthinking
+from replications.pabee.contender import SETTINGS, PatientExits
+from replications.pabee.experiments import Findings
 from replications.pabee.names import (
     AT_EQUAL_SPEED,
     BRANCHYNET,
@@ -31,7 +33,7 @@ from replications.pabee.names import (
     saving_of,
     speed_setting,
 )
-from replications.pabee.trial import Trial
+from replications.pabee.overthinking import Overthinking
 
 # -- Overthinking -----------------------------------------------------------------------------------------------------
 
@@ -91,14 +93,18 @@ def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement
     return run_steps(experiments.trained_steps(run), run, tmp_path_factory.mktemp("journal"))
 
 
+def findings_of(run: Run, task: str) -> Findings:
+    return Findings(PatientExits(TaskRun.of(run, task, 0, SETTINGS["smoke"].baseline)))
+
+
 @pytest.fixture(scope="module")
 def toy(run: Run, rows: list[Measurement]) -> Findings:
-    return Findings(Trial(run, "toy", 0))
+    return findings_of(run, "toy")
 
 
 @pytest.fixture(scope="module")
 def similarity(run: Run, rows: list[Measurement]) -> Findings:
-    return Findings(Trial(run, "similarity", 0))
+    return findings_of(run, "similarity")
 
 
 def test_each_number_of_a_table_is_measured_once(rows: list[Measurement]) -> None:
@@ -195,41 +201,45 @@ def test_a_tuned_patience_is_chosen_on_tune_not_on_dev(toy: Findings) -> None:
         early = truth if early_right else 1 - truth
         return torch.stack([early, early, 1 - early, 1 - early], dim=1)
 
-    findings = Findings(toy.trial)
-    findings.tune = replace(toy.tune, exits=rigged(toy.tune.labels, early_right=True))
-    findings.dev = replace(toy.dev, exits=rigged(toy.dev.labels, early_right=False))
-    assert findings.tuned.at == 1
-    assert findings.dev_tuned.at > 1
+    findings = Findings(PatientExits(toy.task_run))
+    findings.pabee._exits = {
+        name: rigged(toy.task_run.splits[name].labels.numpy(), early_right=name == "tune") for name in ("tune", "dev")
+    }
+    assert findings.best_patience("tune", "tuned").at == 1
+    assert findings.best_patience("dev", "tuned (dev-tuned)").at > 1
+    assert [s.setting for s in findings.chosen[1:3]] == ["tuned", "tuned (dev-tuned)"]
+    assert findings.chosen[1].at == 1
 
 
 def test_confidence_exits_reach_the_asked_saving_on_tune(toy: Findings) -> None:
-    findings = Findings(toy.trial)
-    exits = torch.randn(500, 4, 2, generator=torch.Generator().manual_seed(0)) * 3
-    findings.tune = replace(toy.tune, exits=exits, labels=np.zeros(500, dtype=np.int64))
-    for system, rule in ((BRANCHYNET, EntropyBelow), (SHALLOW_DEEP, ConfidenceAbove)):
-        point = findings.confidence(system, saving_of(1.5), "1.5x")
-        assert isinstance(point.rule, rule)
-        assert simulate(exits, point.rule).layer_saving(4) == pytest.approx(1 / 3, abs=0.02)
-        matched = findings.matched(system, findings.main, AT_EQUAL_SPEED)
-        mine = simulate(exits, findings.main.rule).layer_saving(4)
-        assert simulate(exits, matched.rule).layer_saving(4) == pytest.approx(mine, abs=0.02)
+    findings = Findings(PatientExits(toy.task_run))
+    size = len(toy.task_run.splits["tune"])
+    exits = torch.randn(size, 4, 2, generator=torch.Generator().manual_seed(0)) * 3
+    findings.pabee._exits = {"tune": exits}
+    mine = findings.main.outcome("tune").layer_saving(4)
+    for rival, rule in zip(findings.rivals, (EntropyBelow, ConfidenceAbove), strict=True):
+        system = findings.rival_at(rival, 1.5)
+        assert isinstance(system.rule, rule)
+        assert system.outcome("tune").layer_saving(4) == pytest.approx(saving_of(1.5), abs=0.02)
+        matched = findings.matched(rival, findings.main, AT_EQUAL_SPEED)
+        assert matched.outcome("tune").layer_saving(4) == pytest.approx(mine, abs=0.02)
+        assert not matched.is_timed
 
 
 def test_flops_count_the_exits_on_the_way(toy: Findings) -> None:
-    everything = toy.patience(3)
-    assert toy.layer_speedup(everything) == 1.0
-    assert toy.flops_speedup(everything) < 1.0
+    everything = toy.patiences[2]
+    assert everything.layer_speedup.value == 1.0
+    assert everything.flops_speedup < 1.0
 
 
-def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
-    """Equal recipes make one artifact: nothing of PABEE's own may enter the plain classifier's."""
-    recipe = toy.trial.tuner.recipe(toy.trial.task, toy.trial.classifier_plan, 4)
-    assert recipe["kind"] == "classifier"
-    assert "exits_rate" not in recipe
+def test_a_tuned_patience_runs_on_the_clock_under_its_own_name(toy: Findings) -> None:
+    tuned = toy.chosen[1]
+    assert toy.clock.arm_of(tuned) == toy.patiences[int(tuned.at) - 1].arm
 
 
 def test_a_regression_is_scored_by_its_values(similarity: Findings) -> None:
-    assert similarity.labels.dtype == np.float32
-    assert similarity.points(similarity.labels) == pytest.approx(100)
-    assert similarity.points(similarity.constant) == 0.0
-    assert similarity.predictions(similarity.main.rule).shape == similarity.labels.shape
+    scored = similarity.scored
+    assert scored.labels.dtype == np.float32
+    assert scored.points(scored.labels) == pytest.approx(100)
+    assert scored.points(scored.constant) == 0.0
+    assert similarity.main.answers().shape == scored.labels.shape

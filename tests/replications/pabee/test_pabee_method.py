@@ -9,6 +9,7 @@ from kit.toy_splits import split_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.early_exit.multi_exit import depth_weighted
 from common.early_exit.runtime import all_exits, collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
@@ -25,7 +26,6 @@ from replications.pabee.method import (
     joint_loss,
     leaves_after,
     leaves_within,
-    weighted_loss,
 )
 
 CPU = torch.device("cpu")
@@ -110,22 +110,22 @@ def test_the_loss_weighs_exit_j_by_j() -> None:
     logits, labels = torch.randn(5, 4, 3), torch.tensor([0, 1, 2, 1, 0])
     losses = [F.cross_entropy(logits[:, j], labels) for j in range(4)]
     by_hand = (1 * losses[0] + 2 * losses[1] + 3 * losses[2] + 4 * losses[3]) / 10
-    torch.testing.assert_close(weighted_loss(logits, labels), by_hand)
+    torch.testing.assert_close(depth_weighted(logits, labels), by_hand)
     total, weights = losses[0], 1
     for index, loss in enumerate(losses[1:], 1):
         total, weights = total + loss * (index + 1), weights + index + 1
-    torch.testing.assert_close(weighted_loss(logits, labels), total / weights)
+    torch.testing.assert_close(depth_weighted(logits, labels), total / weights)
 
 
 def test_twelve_exits_have_the_denominator_78() -> None:
     one_wrong = torch.zeros(1, 12, 1)
     one_wrong[0, 2, 0] = 1.0
-    assert weighted_loss(one_wrong, torch.zeros(1)).item() == pytest.approx(3 / 78)
+    assert depth_weighted(one_wrong, torch.zeros(1)).item() == pytest.approx(3 / 78)
 
 
 def test_a_regression_learns_by_squared_error() -> None:
     logits, targets = torch.tensor([[[1.0], [2.0]], [[3.0], [5.0]]]), torch.tensor([2.0, 5.0])
-    assert weighted_loss(logits, targets).item() == pytest.approx((1 * (1 + 4) / 2 + 2 * 0) / 3)
+    assert depth_weighted(logits, targets).item() == pytest.approx((1 * (1 + 4) / 2 + 2 * 0) / 3)
 
 
 def test_every_exit_and_the_encoder_learn_together(encoder: LayeredEncoder, tmp_path: Path) -> None:

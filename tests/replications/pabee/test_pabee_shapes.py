@@ -1,17 +1,18 @@
 """The shapes run: sizes against transformers' own modules, the clocked parts on a small encoder."""
 
 import pytest
-import torch
 from kit.toy_run import shapes_run
 
-from common.early_exit.imposed import plain_classifier
+from common.early_exit.cost import exit_flops
+from common.early_exit.full_size import Bench, FullSize
+from common.early_exit.imposed import TOKENS, plain_classifier, shape_of
 from common.encoders.shapes import random_encoder
 from common.records.measurements import Measurement
 from common.timing.flops import EncoderShape, classifier_flops
 from common.timing.paired import CONTROL
 from common.training.classifier import PooledClassifier
 from replications.pabee import shapes
-from replications.pabee.method import PABEE, Exits
+from replications.pabee.method import Exits
 
 RUN = shapes_run()
 
@@ -21,10 +22,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of the tiny shape with 4 layers, whichever backbone is asked for."""
     plain = plain_classifier("tiny", shapes.CLASSES)
     shape = EncoderShape.from_config(plain.encoder.config)
-    bench = shapes.Bench(plain, PABEE.fresh(plain.encoder, shapes.CLASSES, seed=0).eval(), shape)
-    monkeypatch.setattr(shapes.Bench, "of", staticmethod(lambda name: bench))
+    bench = Bench(plain, shapes.with_random_exits(plain), shape)
+    monkeypatch.setattr(FullSize, "bench", lambda self, name: bench)
+    monkeypatch.setattr(shapes, "shape_of", lambda name: shape)
     monkeypatch.setattr(shapes, "PRINTED", {1: 1.6, 2: 1.2})
-    monkeypatch.setattr(shapes, "BATCHES", {1: 6, 8: 2})
+    monkeypatch.setattr(shapes, "TEXTS", 16)
     monkeypatch.setattr(shapes, "SPREAD", {1: 4, 32: 2})
 
 
@@ -66,11 +68,12 @@ def test_a_printed_speedup_comes_out_in_four_currencies(small: None) -> None:
     assert [m.metric for m in rows if m.system == CONTROL] == ["time_speedup"], "what verdicts look for"
 
 
-def test_flops_speedup_of_leaving_nowhere_is_below_one() -> None:
-    shape = shapes.shape_of("bert-base")
-    full = classifier_flops(shape, shapes.TOKENS, shapes.CLASSES)
+def test_flops_of_leaving_nowhere_are_those_of_all_exits() -> None:
+    shape = shape_of("bert-base")
+    full = classifier_flops(shape, TOKENS, shapes.CLASSES)
     heads = 11 * (2 * 768 * 768 + 2 * 768 * 3)
-    assert shapes._flops_speedup(shape, torch.full((5,), 12)) == pytest.approx(full / (full + heads))
+    by_layer = exit_flops(shape, TOKENS, shapes.FULL_SIZE.exit_cost(shape))
+    assert by_layer[-1] == full + heads
 
 
 def test_the_time_of_a_full_depth_run_is_split_in_three(small: None) -> None:
@@ -80,7 +83,7 @@ def test_the_time_of_a_full_depth_run_is_split_in_three(small: None) -> None:
 
 
 def test_the_runtime_is_compared_with_waiting_for_the_slowest(small: None) -> None:
-    rows = shapes.runtime(RUN)
+    rows = shapes.FULL_SIZE.spread("bert-base", shapes.SPREAD, RUN.progress)
     assert {m.setting for m in rows} == {"batch 1", "batch 32"}
     assert {m.metric for m in rows} == {
         "speedup",
