@@ -170,17 +170,6 @@ def with_all_tasks(tables: Iterable[OperatingTable]) -> Iterator[tuple[Rows, lis
             yield Rows("macro", seed, found[0].scored.task_run.backbone.backbone, len(found)), found
 
 
-def with_all_tasks(tables: Iterable[OperatingTable]) -> Iterator[tuple[Rows, list[OperatingTable]]]:
-    """The tables of each seed that did all tasks, and what makes rows of their average; none if there is one task."""
-    by_seed: dict[int, list[OperatingTable]] = defaultdict(list)
-    for table in tables:
-        by_seed[table.scored.task_run.seed].append(table)
-    most = max(map(len, by_seed.values()), default=0)
-    for seed, found in by_seed.items():
-        if len(found) == most >= 2:
-            yield Rows("macro", seed, found[0].scored.task_run.backbone.backbone, len(found)), found
-
-
 # -- Curves, histograms, exits ----------------------------------------------------------------------------------------
 
 

@@ -98,10 +98,10 @@ def currencies(name: str) -> list[Measurement]:
     """Three printed Speedups, taken for the mean layers that they stand for, in four currencies and the paper's own."""
     shape = shape_of(name)
     plans = {setting: imposed_layers(printed, shape) for setting, printed in PRINTED.items()}
-    count, rows = PrintedCount.of(shape), FULL_SIZE.currencies(name, plans)
+    count, rows = PrintedCount.of(shape), FULL_SIZE.currencies(name, plans, PRINTED)
     for setting, plan in plans.items():
         speedup = count.speedup(plan.double().mean().item())
-        how = {"setting": setting, "note": f"imposed exits, {TOKENS} tokens"}
+        how = {"setting": setting, "at": PRINTED[setting], "note": f"imposed exits, {TOKENS} tokens"}
         rows.append(FULL_SIZE.row("currencies", name, "printed_count_speedup", speedup, "ratio", **how))
     return rows
 
