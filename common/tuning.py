@@ -42,10 +42,10 @@ class Grid:
 
 GRIDS = {
     "smoke": Grid((1e-3, 2e-3), (6,), (2e-3,), (6,)),
-    "mini": Grid((1e-4, 2e-4, 4e-4), (1,), (2e-4, 4e-4, 8e-4), (1, 2)),
+    "mini": Grid((5e-5, 1e-4, 2e-4), (1, 2), (1e-4, 2e-4, 4e-4), (2, 3)),
     "base": Grid((2e-5, 4e-5, 8e-5), (3,), (4e-5, 8e-5), (3,)),
 }
-"""By scale. At `mini` one epoch is what ten minutes on a laptop allow; half the depth has time for two."""
+"""By scale. At `mini` two epochs are what minutes on a laptop allow; half the depth has time for three."""
 
 
 @dataclass(frozen=True)
