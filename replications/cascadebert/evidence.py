@@ -11,7 +11,7 @@ import numpy as np
 
 from common.early_exit.clock import BASELINE
 from common.records.ordering import dense_ranks
-from common.records.predictions import LABELS, Evidence, answers_name, exits_name, seconds_name
+from common.records.predictions import LABELS, TIMED, Evidence, answers_name, exits_name, seconds_name
 from common.timing.paired import CONTROL
 from replications.cascadebert.findings import PRINTED_THRESHOLDS, Array, Findings, Point
 from replications.cascadebert.names import (
@@ -20,7 +20,6 @@ from replications.cascadebert.names import (
     DEEBERT,
     EMITTED,
     TARGETS,
-    TIMED,
     TRUNCATED,
     label,
     layers,
@@ -35,27 +34,27 @@ def evidence_of(f: Findings) -> Evidence:
     `baseline` is the big model. `exits` are layers executed, all that was run before included: 7 where a model of one
     layer passes on to one of six. `TIMED` holds the places in dev of the texts that were timed.
     """
-    trial = f.trial
+    run = f.task_run
     arrays = {
         LABELS: f.labels,
         "difficulty": np.zeros_like(f.labels) if f.levels is None else f.levels,
-        "trained/hard": trial.hard.numpy(),
-        COMPARED: np.array(trial.settings.shallow),
+        "trained/hard": f.small.hard.numpy(),
+        COMPARED: np.array(f.settings.shallow),
         answers_name("baseline"): f.full,
         exits_name(DEEBERT, EMITTED): f.emitted.exit_layer.numpy(),
     }
     for point in (*f.table_points, *f.dev_tuned, *f.curve, *map(f.threshold, PRINTED_THRESHOLDS)):
         arrays |= _left(point)
     for speedup in TARGETS:
-        depth = trial.layers_at(speedup)
-        arrays[answers_name(TRUNCATED, label(speedup))] = f.truncated(depth)
+        depth = f.layers_at(speedup)
+        arrays[answers_name(TRUNCATED, label(speedup))] = f.scored.static(depth)
         arrays[exits_name(TRUNCATED, label(speedup))] = np.full(len(f.labels), depth)
-    for depth in trial.truncations:
-        arrays[answers_name(TRUNCATED, layers(depth))] = f.truncated(depth)
+    for depth in f.truncations:
+        arrays[answers_name(TRUNCATED, layers(depth))] = f.scored.static(depth)
     arrays |= dict(_shallow(f))
     arrays |= _seconds(f)
-    classes = len(trial.task.labels)
-    return Evidence(trial.task_name, trial.seed, trial.task.metric, classes, trial.num_layers, arrays)
+    classes = len(run.task.labels)
+    return Evidence(run.task_name, run.seed, run.task.metric, classes, run.num_layers, arrays)
 
 
 def _left(point: Point) -> dict[str, Array]:
@@ -67,7 +66,7 @@ def _left(point: Point) -> dict[str, Array]:
 
 def _shallow(f: Findings) -> Iterator[tuple[str, Array]]:
     """Answers and ranked confidences of everything shallow that is compared."""
-    for depth in f.trial.settings.shallow:
+    for depth in f.settings.shallow:
         for family, logits in f.shallow(depth).items():
             yield answers_name(family, layers(depth)), np.asarray(logits.argmax(-1).numpy())
             yield rank_name(family, depth), dense_ranks(f.knows(logits)[0])
@@ -82,5 +81,5 @@ def _seconds(f: Findings) -> dict[str, Array]:
         **{seconds_name(CASCADE, arm): arm for arm in (SMALL, BOTH, ASKED)},
     }
     for speedup in TARGETS:
-        arms[seconds_name(TRUNCATED, label(speedup))] = f.truncated_arm(f.trial.layers_at(speedup))
+        arms[seconds_name(TRUNCATED, label(speedup))] = f.truncated_arm(f.layers_at(speedup))
     return {TIMED: f.clocked.rows, **{name: f.clocked.seconds(arm) for name, arm in arms.items()}}

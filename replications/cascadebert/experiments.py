@@ -7,6 +7,7 @@ batches. Sizes are in `shapes.py`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +15,32 @@ from functools import partial
 import numpy as np
 import torch
 
-from common.early_exit.baselines import seeds_with_all_tasks
 from common.early_exit.clock import BASELINE
-from common.early_exit.scoring import delta_interval, score_interval
 from common.records.measurements import Measurement
 from common.records.statistics import Interval, bootstrap_mean, bootstrap_statistic
 from common.replication import Run, Step
 from common.rows import Rows
-from common.timing.flops import classifier_flops
+from common.task_run import TaskRun
 from common.timing.paired import CONTROL
 from replications.cascadebert.complete import check_plain_texts
+from replications.cascadebert.contender import SETTINGS, SmallModels, complete_encoders, require_classes
 from replications.cascadebert.difficulty import inversion_score, log_odds
 from replications.cascadebert.evidence import evidence_of
 from replications.cascadebert.findings import PRINTED_THRESHOLDS, Array, Findings
 from replications.cascadebert.method import closed_form
 from replications.cascadebert.names import CASCADE, TARGETS, TRUNCATED, label, layers
-from replications.cascadebert.settings import FIRST_SEED_ALONE, TASKS
 from replications.cascadebert.shapes import shape_steps as shape_steps
 from replications.cascadebert.timing import BOTH, SMALL, cost_shares
-from replications.cascadebert.trial import Trial, complete_encoders
+
+TASKS = {
+    "builtin": ("sentiment", "entailment"),
+    "files": ("sst-2", "mrpc", "rte", "cola", "qqp-sample"),
+    "hub": ("mnli", "mrpc", "qnli", "qqp", "rte", "sst-2"),
+}
+"""The paper's tasks where they can be had; of the generated ones two, which is what ten minutes allow."""
+
+FIRST_SEED_ALONE = frozenset({"mrpc", "rte", "cola"})
+"""What takes long for its length or its epochs: one seed where the scale spares."""
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------
 
@@ -49,36 +57,42 @@ def trained_steps(run: Run) -> list[Step]:
     all_findings: list[Findings] = []
     for task in run.tasks_or(TASKS):
         for seed in run.seeds_of(task, FIRST_SEED_ALONE):
-            trial = Trial(run, task, seed, complete)
-            all_findings.append(Findings(trial))
-            steps.extend(_steps_of(trial, all_findings[-1]))
+            task_run = TaskRun.of(run, task, seed, SETTINGS[run.scale.name].baseline)
+            require_classes(task_run)
+            all_findings.append(Findings(task_run, SmallModels(task_run, complete)))
+            steps.extend(_steps_of(all_findings[-1]))
 
     return [*steps, Step("averages", 4.0 * len(all_findings), lambda: list(macro(all_findings)))]
 
 
-def _steps_of(trial: Trial, findings: Findings) -> Iterator[Step]:
-    name, cost, n = f"{trial.task_name} seed {trial.seed}", trial.estimate, trial.num_layers
-    yield Step.making(f"{name}: the big model", cost.big, lambda: trial.classifier_folder(n))
-    for depth in trial.truncations:
-        make = partial(trial.truncated_folder, depth)
-        yield Step.making(f"{name}: the first {layers(depth)} of it", cost.truncated[depth], make)
-    for depth in trial.small:
-        make = partial(trial.complete_folder, depth)
-        yield Step.making(f"{name}: a complete model of {layers(depth)}", cost.complete[depth], make)
-    if trial.seed == trial.run.seeds[0]:
-        yield Step.making(f"{name}: difficulty labels, for every seed", cost.labels, trial.labels_folder)
-    yield Step.making(f"{name}: the small model, calibrated", cost.complete[trial.first], trial.calibrated_folder)
-    yield Step.making(f"{name}: DeeBERT's off-ramps", cost.off_ramps, trial.off_ramps_folder)
-    yield Step.making(f"{name}: PABEE, encoder and exits together", 1.05 * cost.big, trial.pabee_folder)
-    yield Step.making(f"{name}: everyone's logits", cost.logits, trial.logits_folder)
+def _steps_of(findings: Findings) -> Iterator[Step]:
+    run, small = findings.task_run, findings.small
+    yield from run.static_steps(findings.truncations)
+    for depth in small.depths:
+        make = partial(small.plain_folder, depth)
+        yield Step.making(f"{run.label}: a complete model of {layers(depth)}", _seconds(findings, depth), make)
+    if run.seed == run.run.seeds[0]:
+        ways = small.settings.labels
+        seconds = ways.seeds * (ways.folds - 1) * _seconds(findings, small.first)
+        yield Step.making(f"{run.label}: difficulty labels, for every seed", seconds, small.labels_folder)
+    calibrated = _seconds(findings, small.first)
+    yield Step.making(f"{run.label}: the small model, calibrated", calibrated, small.calibrated_folder)
+    for name, contender in findings.exits.items():
+        yield from contender.training_steps()
+        logits = partial(contender.exits, "dev")
+        yield Step.making(f"{run.label}: the logits of {name}'s exits", run.scored_seconds, logits)
 
     def measure() -> list[Measurement]:
-        row = Rows(trial.task_name, trial.seed, trial.source.backbone, len(findings.labels))
-        trial.run.keep(evidence_of(findings))
+        row = Rows(run.task_name, run.seed, run.backbone.backbone, len(findings.labels))
+        run.run.keep(evidence_of(findings))
         experiments = (main_table, thresholds, tradeoff, inversion, exited, regularisation, difficulty, costs)
         return [m for experiment in experiments for m in experiment(findings, row)]
 
-    yield Step(f"{name}: timing, tables and figures", cost.timing, measure)
+    yield Step(f"{run.label}: timing, tables and figures", run.clock_seconds(14), measure)
+
+
+def _seconds(findings: Findings, depth: int) -> float:
+    return findings.task_run.training_seconds(findings.small.plan, depth)
 
 
 # -- The main table ---------------------------------------------------------------------------------------------------
@@ -116,19 +130,17 @@ def lines(f: Findings) -> list[Line]:
 
 
 def _static(f: Findings, speedup: float) -> Line:
-    depth, n = f.trial.layers_at(speedup), f.trial.num_layers
-    lengths, classes = f.trial.encoded.dev.lengths, len(f.trial.task.labels)
-    full = sum(classifier_flops(f.trial.shape, tokens, classes) for tokens in lengths)
-    spent = sum(classifier_flops(f.trial.shape, tokens, classes, layers=depth) for tokens in lengths)
+    depth, n = f.layers_at(speedup), f.num_layers
+    full, spent = (f.task_run.static_flops("dev", k).sum() for k in (n, depth))
     arm, note = f.truncated_arm(depth), f"the first {depth} of {n} layers"
-    return Line(TRUNCATED, label(speedup), f.truncated(depth), n / depth, full / spent, arm, note=note)
+    return Line(TRUNCATED, label(speedup), f.scored.static(depth), n / depth, float(full / spent), arm, note=note)
 
 
 def main_table(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Score and speed of the big model and, at about 2x, 3x and 4x, of everything that is faster."""
-    table, n = "table-main", f.trial.num_layers
-    yield row(table, "constant answer", "score", f.points(f.constant), "points")
-    yield row(table, "baseline", "score", _score(f, f.full), "points")
+    table, n = "table-main", f.num_layers
+    yield row(table, "constant answer", "score", f.scored.points(f.scored.constant), "points")
+    yield row(table, "baseline", "score", f.scored.score(f.full), "points")
     yield row(table, "baseline", "layer_speedup", 1.0, "ratio", note="by definition")
     yield row(table, "baseline", "time_speedup", 1.0, "ratio", note="by definition")
     yield from f.clocked.latency_rows(row, table, "baseline", BASELINE)
@@ -137,8 +149,8 @@ def main_table(f: Findings, row: Rows) -> Iterator[Measurement]:
     for line in lines(f):
         at = {"setting": line.setting, "at": line.at}
         note = {"note": line.note}
-        yield row(table, line.system, "score", _score(f, line.predictions), "points", **at, **note)
-        yield row(table, line.system, "score_delta", _delta(f, line.predictions), "points", **at)
+        yield row(table, line.system, "score", f.scored.score(line.predictions), "points", **at, **note)
+        yield row(table, line.system, "score_delta", f.scored.gain(line.predictions), "points", **at)
         spent = executed.get((line.system, line.setting))
         counted = line.layers if spent is None else _speedup_of(spent, n)
         yield row(table, line.system, "layer_speedup", counted, "ratio", **at)
@@ -155,9 +167,9 @@ def main_table(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
     """The table's last column: for each seed that did all tasks their plain mean, for rows that every task has."""
-    for seed, fs in seeds_with_all_tasks(findings).items():
-        row = Rows("macro", seed, fs[0].trial.source.backbone, len(fs))
-        yield row("table-main", "baseline", "score", _mean(f.points(f.full) for f in fs), "points")
+    for seed, fs in _with_all_tasks(findings).items():
+        row = Rows("macro", seed, fs[0].task_run.backbone.backbone, len(fs))
+        yield row("table-main", "baseline", "score", _mean(f.scored.points(f.full) for f in fs), "points")
         by_name = [{(line.system, line.setting): line for line in lines(f)} for f in fs]
         for system, setting in by_name[0]:
             if all((system, setting) in known for known in by_name):
@@ -165,10 +177,19 @@ def macro(findings: Sequence[Findings]) -> Iterator[Measurement]:
                 yield from _macro_rows(row, rows)
 
 
+def _with_all_tasks(findings: Sequence[Findings]) -> dict[int, list[Findings]]:
+    """By seed, those that did all tasks; none if there is one task."""
+    by_seed: dict[int, list[Findings]] = defaultdict(list)
+    for found in findings:
+        by_seed[found.task_run.seed].append(found)
+    most = max(map(len, by_seed.values()), default=0)
+    return {seed: found for seed, found in by_seed.items() if len(found) == most >= 2}
+
+
 def _macro_rows(row: Rows, rows: Sequence[tuple[Findings, Line]]) -> Iterator[Measurement]:
     system, at = rows[0][1].system, {"setting": rows[0][1].setting}
-    score = _mean(f.points(line.predictions) for f, line in rows)
-    full = _mean(f.points(f.full) for f, _ in rows)
+    score = _mean(f.scored.points(line.predictions) for f, line in rows)
+    full = _mean(f.scored.points(f.full) for f, _ in rows)
     yield row("table-main", system, "score", score, "points", **at)
     yield row("table-main", system, "score_delta", score - full, "points", **at)
     yield row("table-main", system, "layer_speedup", _mean(line.layers for _, line in rows), "ratio", **at)
@@ -180,11 +201,11 @@ def _macro_rows(row: Rows, rows: Sequence[tuple[Findings, Line]]) -> Iterator[Me
 
 def thresholds(f: Findings, row: Rows) -> Iterator[Measurement]:
     """The cascade at the thresholds of the authors' released run, and what the closed form says of it."""
-    n, first = f.trial.num_layers, f.trial.first
+    n, first = f.num_layers, f.small.first
     for point in map(f.threshold, PRINTED_THRESHOLDS):
         at = {"setting": point.setting, "at": point.at}
         passed = (point.outcome.exit_layer == 2).double().numpy()
-        yield row("thresholds", CASCADE, "score", _score(f, point.predictions), "points", **at)
+        yield row("thresholds", CASCADE, "score", f.scored.score(point.predictions), "points", **at)
         accuracy = bootstrap_mean(100.0 * (point.predictions == f.labels))
         yield row("thresholds", CASCADE, "accuracy", accuracy, "points", **at)
         yield row("thresholds", CASCADE, "passed_on", bootstrap_mean(passed), "fraction", **at)
@@ -200,20 +221,20 @@ def tradeoff(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Score against speed-up in layers: thresholds of the cascades and of DeeBERT, PABEE's patience, first layers."""
     for point in f.curve:
         at = {"setting": point.setting, "at": point.at}
-        yield row("figure-tradeoff", point.system.name, "score", f.points(point.predictions), "points", **at)
+        yield row("figure-tradeoff", point.system.name, "score", f.scored.points(point.predictions), "points", **at)
         yield row("figure-tradeoff", point.system.name, "layer_speedup", f.layer_speedup(point), "ratio", **at)
-    for depth in f.trial.truncations:
+    for depth in f.truncations:
         at = {"setting": layers(depth), "at": float(depth)}
-        yield row("figure-tradeoff", TRUNCATED, "score", f.points(f.truncated(depth)), "points", **at)
-        yield row("figure-tradeoff", TRUNCATED, "layer_speedup", f.trial.num_layers / depth, "ratio", **at)
-    yield row("figure-tradeoff", "baseline", "score", f.points(f.full), "points")
+        yield row("figure-tradeoff", TRUNCATED, "score", f.scored.points(f.scored.static(depth)), "points", **at)
+        yield row("figure-tradeoff", TRUNCATED, "layer_speedup", f.num_layers / depth, "ratio", **at)
+    yield row("figure-tradeoff", "baseline", "score", f.scored.points(f.full), "points")
     yield row("figure-tradeoff", "baseline", "layer_speedup", 1.0, "ratio", note="by definition")
 
 
 def inversion(f: Findings, row: Rows) -> Iterator[Measurement]:
     """DIS by family and depth: hard is what this model gets wrong; and, where it is known, by true difficulty."""
-    for depth in f.trial.settings.shallow:
-        at = {"setting": layers(depth), "at": f.trial.twelfths(depth)}
+    for depth in f.settings.shallow:
+        at = {"setting": layers(depth), "at": f.twelfths(depth)}
         for family, logits in f.shallow(depth).items():
             confidences, hard = f.knows(logits)
             if hard.any() and not hard.all():
@@ -225,11 +246,11 @@ def inversion(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def exited(f: Findings, row: Rows) -> Iterator[Measurement]:
     """Accuracy on the examples that DeeBERT itself let out at a layer: of its exit, and of models as shallow."""
-    for depth in f.trial.settings.shallow:
+    for depth in f.settings.shallow:
         left = (f.emitted.exit_layer == depth).numpy()
         if left.sum() < 2:
             continue
-        at = {"setting": layers(depth), "at": f.trial.twelfths(depth)}
+        at = {"setting": layers(depth), "at": f.twelfths(depth)}
         for family, logits in f.shallow(depth).items():
             right = (logits.argmax(-1).numpy() == f.labels)[left]
             yield row("figure-exited", family, "accuracy", bootstrap_mean(right.astype(float)), "fraction", **at)
@@ -240,13 +261,12 @@ def exited(f: Findings, row: Rows) -> Iterator[Measurement]:
 
 def regularisation(f: Findings, row: Rows) -> Iterator[Measurement]:
     """What difficulty-aware regularisation does to the small model alone."""
-    hard = f.trial.hard
+    hard = f.small.hard
     yield row("regularisation", "labels", "hard_share", float(hard.double().mean()), "fraction", n=len(hard))
-    depth = f.trial.first
-    for system, logits in (("with DAR", f.dev.calibrated), ("without DAR", f.dev.complete[depth])):
+    for system, logits in (("with DAR", f.calibrated), ("without DAR", f.without_dar.dev[:, 0])):
         confidences, wrong = f.knows(logits)
         predictions = logits.argmax(-1).numpy()
-        yield row("regularisation", system, "score", _score(f, predictions), "points")
+        yield row("regularisation", system, "score", f.scored.score(predictions), "points")
         sure = torch.softmax(logits, -1).amax(-1).numpy()
         yield row("regularisation", system, "confidence", bootstrap_mean(sure), "fraction")
         yield row("regularisation", system, "overconfidence", bootstrap_mean(sure - ~wrong), "fraction")
@@ -262,7 +282,7 @@ def difficulty(f: Findings, row: Rows) -> Iterator[Measurement]:
     if f.levels is None:
         return
     passed = (f.main.outcome.exit_layer == 2).numpy()
-    small, odds = f.dev.calibrated.argmax(-1).numpy(), log_odds(f.dev.calibrated)
+    small, odds = f.calibrated.argmax(-1).numpy(), log_odds(f.calibrated)
     answers = {CASCADE: f.main.predictions, "baseline": f.full, "small model": small}
     for level in sorted(set(f.levels.tolist())):
         chosen = f.levels == level
@@ -283,20 +303,11 @@ def costs(f: Findings, row: Rows) -> Iterator[Measurement]:
     both, mine = f.clocked.seconds(BOTH), f.clocked.seconds(f.main.arm)
     over = bootstrap_statistic(lambda b, m, axis=-1: b.sum(axis=axis) / m.sum(axis=axis), both, mine)
     yield row("costs", CASCADE, "speedup_over_both", over, "ratio", timed=True, setting=f.main.setting)
-    price = f.cascade.flops(round(float(np.mean(f.trial.encoded.dev.lengths))))
+    price = f.cascade.flops(round(float(np.mean(f.task_run.encoded.dev.lengths))))
     yield row("costs", CASCADE, "small_flops_share", float(price[0] / price[1]), "fraction")
 
 
 # -- Numbers with intervals over examples -----------------------------------------------------------------------------
-
-
-def _score(f: Findings, predictions: Array) -> Interval:
-    return score_interval(f.trial.task.metric, predictions, f.labels)
-
-
-def _delta(f: Findings, predictions: Array) -> Interval:
-    """Points gained over the big model on the same examples (negative: lost)."""
-    return delta_interval(f.trial.task.metric, predictions, f.full, f.labels)
 
 
 def _speedup_of(executed: Array, num_layers: int) -> Interval:

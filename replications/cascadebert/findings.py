@@ -2,6 +2,7 @@
 
 A system answers at one of several exits (the models of a cascade, the layers of an encoder), each with its price in
 layers and FLOPs; a point is a system with a rule. A setting is chosen on the tune split, at a speed-up in layers.
+DeeBERT and PABEE are those of their own papers' folders, asked for by name.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from common.early_exit.clock import BASELINE, Arm, Clocked
-from common.early_exit.cost import exit_flops, pooled_head_flops
-from common.early_exit.operating_points import entropy_thresholds
-from common.early_exit.rules import EntropyBelow, ExitRule, entropy
+from common.early_exit.contender import ExitContender
+from common.early_exit.cost import exit_flops
+from common.early_exit.rules import ExitRule, entropy
 from common.early_exit.runtime import MultiExitModel, Outcome, early_exit_arm, simulate
-from common.early_exit.scoring import points_along
-from common.timing.flops import classifier_flops
+from common.early_exit.systems import Scored
+from common.methods import find_method
+from common.task_run import TaskRun
 from common.timing.paired import PairedThroughput
+from replications.cascadebert.contender import SETTINGS, CascadeBERT, SmallModels, between
 from replications.cascadebert.difficulty import log_odds
-from replications.cascadebert.method import confidence, executed_layers, settles_above
+from replications.cascadebert.method import settles_above
 from replications.cascadebert.names import (
     CASCADE,
     COMPLETE,
@@ -36,9 +38,7 @@ from replications.cascadebert.names import (
     WITHOUT_DAR,
     label,
 )
-from replications.cascadebert.rivals import Agreeing
 from replications.cascadebert.timing import cost_arms
-from replications.cascadebert.trial import Answers, Trial
 
 CURVE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Speed-ups at which curves are drawn."""
@@ -60,7 +60,7 @@ class System:
         tune, dev: (N, m, C) logits of every exit.
         layers: what an answer at each exit costs in layers, all that was run before included.
         flops: the same in FLOPs for a text of so many tokens, (m,).
-        rules: the settings that can be chosen from on (N, m, C) logits, as numbers, with their rules.
+        rules: the settings that can be chosen from, as numbers, with their rules.
     """
 
     name: str
@@ -68,7 +68,7 @@ class System:
     dev: Tensor
     layers: tuple[int, ...]
     flops: Callable[[int], NDArray[np.int64]]
-    rules: Callable[[Tensor], Mapping[float, ExitRule]]
+    rules: Mapping[float, ExitRule]
 
     def executed(self, outcome: Outcome) -> NDArray[np.int64]:
         """(N,) layers."""
@@ -105,102 +105,81 @@ class Point:
         return self.system.executed(self.outcome)
 
 
-def between(values: Tensor, count: int = 200) -> list[float]:
-    """At most `count` thresholds in the middle between neighbours among `values`, evenly by rank.
-
-    A fixed grid misses the speed that is asked for where a model is about equally sure of everything.
-    """
-    distinct = values.double().flatten().unique()
-    middles = (distinct[1:] + distinct[:-1]) / 2
-    if len(middles) == 0:
-        return []
-    chosen = np.linspace(0, len(middles) - 1, count).round().astype(int)
-    return [float(middles[i]) for i in np.unique(chosen)]
-
-
-@dataclass
 class Findings:
-    """Simulations and timings of one trial, each made when first asked for."""
+    """Simulations and timings of one task run, each made when first asked for."""
 
-    trial: Trial
+    def __init__(self, task_run: TaskRun, small: SmallModels) -> None:
+        self.task_run, self.small, self.settings = task_run, small, SETTINGS[task_run.run.scale.name]
+        self.scored = Scored(task_run)
+        self.cascades = [CascadeBERT(task_run, small), CascadeBERT(task_run, small, WITHOUT_DAR, calibrated=False)]
+        if small.second is not None:
+            name = f"{WITHOUT_DAR}, {small.second}L first"
+            self.cascades.append(CascadeBERT(task_run, small, name, depth=small.second, calibrated=False))
+        self.exits = {name: _with_exits(name, task_run) for name in (DEEBERT, PABEE)}
 
-    # -- Answers ------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def dev(self) -> Answers:
-        """On the reported split."""
-        return self.trial.answers("dev")
-
-    @cached_property
-    def tune(self) -> Answers:
-        """On the part of train held back for choosing."""
-        return self.trial.answers("tune")
+    @property
+    def num_layers(self) -> int:
+        """Of the big model."""
+        return self.task_run.num_layers
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """(N,) of dev."""
-        return self.dev.labels
+        return np.asarray(self.scored.labels, dtype=np.int64)
 
     @property
     def levels(self) -> NDArray[np.int64] | None:
         """(N,) true difficulty on dev, where it is known."""
-        levels = [e.difficulty for e in self.trial.task.dev]
-        return None if None in levels else np.array(levels)
+        levels = self.scored.difficulty
+        return levels if levels.all() else None
 
-    @cached_property
+    @property
     def full(self) -> Array:
         """(N,) the big model's predictions on dev: the baseline."""
-        return np.asarray(self.dev.big.argmax(-1).numpy())
+        return self.scored.baseline
 
-    @cached_property
-    def constant(self) -> Array:
-        """(N,) the constant answer that scores best on dev."""
-        answers = [np.full_like(self.labels, answer) for answer in range(len(self.trial.task.labels))]
-        return max(answers, key=self.points)
+    # -- Depths -------------------------------------------------------------------------------------------------------
 
-    def points(self, predictions: Array) -> float:
-        """Score on dev in points (0..100)."""
-        return float(points_along(self.trial.task.metric)(predictions, self.labels))
+    def layers_at(self, speedup: float) -> int:
+        """The fewest layers that are no faster than `speedup`: of a half layer the rival gets all."""
+        return max(1, int(np.ceil(self.num_layers / speedup)))
 
-    def truncated(self, depth: int) -> Array:
-        """(N,) predictions on dev of the big encoder's fine-tuned first `depth` layers."""
-        return np.asarray(self.dev.truncated[depth].argmax(-1).numpy())
+    @property
+    def truncations(self) -> tuple[int, ...]:
+        """Depths k of the static ladder: at the compared depths, and for each printed speed."""
+        wanted = {*self.settings.shallow, *map(self.layers_at, TARGETS)}
+        return tuple(sorted(wanted - {1, self.num_layers} | set(map(self.layers_at, TARGETS))))
+
+    def twelfths(self, depth: int) -> float:
+        """A depth as the paper counts, in twelfths of the big model's layers."""
+        return 12 * depth / self.num_layers
 
     # -- Systems ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def cascade(self) -> System:
         """The paper's: the calibrated small model, then the big one."""
-        return self._cascade(CASCADE, self.trial.first, lambda answers: answers.calibrated)
+        return _cascade(self.cascades[0])
 
     @cached_property
     def without_dar(self) -> System:
         """The same without difficulty-aware regularisation."""
-        return self._cascade(WITHOUT_DAR, self.trial.first, lambda answers: answers.complete[self.trial.first])
+        return _cascade(self.cascades[1])
 
     @cached_property
     def second(self) -> System | None:
         """A larger complete model first, without regularisation; None where there is none."""
-        depth = self.trial.second
-        if depth is None:
-            return None
-        return self._cascade(f"{WITHOUT_DAR}, {depth}L first", depth, lambda answers: answers.complete[depth])
+        return _cascade(self.cascades[2]) if len(self.cascades) > 2 else None
 
     @cached_property
     def deebert(self) -> System:
         """Exits on the frozen big model, left by entropy."""
-        grid = entropy_thresholds(len(self.trial.task.labels))
-
-        def rules(exits: Tensor) -> Mapping[float, ExitRule]:
-            return {s: EntropyBelow(s) for s in (*grid, *between(entropy(exits[:, :-1])))}
-
-        return self._exits(DEEBERT, self.tune.deebert, self.dev.deebert, rules)
+        return _exits(self.exits[DEEBERT], also=entropy(self.exits[DEEBERT].exits("tune")[:, :-1]))
 
     @cached_property
     def pabee(self) -> System:
         """Exits trained with the encoder, left when they agree."""
-        rules = {float(t): Agreeing(t) for t in range(1, self.trial.num_layers)}
-        return self._exits(PABEE, self.tune.pabee, self.dev.pabee, lambda _: rules)
+        return _exits(self.exits[PABEE])
 
     @property
     def systems(self) -> tuple[System, ...]:
@@ -208,52 +187,27 @@ class Findings:
         further = () if self.second is None else (self.second,)
         return (self.deebert, self.pabee, self.cascade, self.without_dar, *further)
 
-    def _cascade(self, name: str, depth: int, small: Callable[[Answers], Tensor]) -> System:
-        shape, big, classes = self.trial.small_shape(depth), self.trial.shape, len(self.trial.task.labels)
-
-        def flops(tokens: int) -> NDArray[np.int64]:
-            each = [classifier_flops(s, tokens, classes) for s in (shape, big)]
-            return np.cumsum(np.array(each, dtype=np.int64))
-
-        tune, dev = (torch.stack([small(answers), answers.big], dim=1) for answers in (self.tune, self.dev))
-
-        def rules(models: Tensor) -> Mapping[float, ExitRule]:
-            return {tau: settles_above(tau) for tau in (0.0, 1.0, *between(confidence(models[:, 0])))}
-
-        price = executed_layers(torch.tensor([1, 2]), (shape.layers, big.layers))
-        return System(name, tune, dev, tuple(price.tolist()), flops, rules)
-
-    def _exits(
-        self, name: str, tune: Tensor, dev: Tensor, rules: Callable[[Tensor], Mapping[float, ExitRule]]
-    ) -> System:
-        shape = self.trial.shape
-        head = pooled_head_flops(shape, len(self.trial.task.labels))
-        layers = tuple(range(1, shape.layers + 1))
-        return System(name, tune, dev, layers, lambda tokens: exit_flops(shape, tokens, head), rules)
-
     # -- Operating points ---------------------------------------------------------------------------------------------
 
     def closest(self, system: System, speedup: float, setting: str, *, split: str = "tune") -> Point:
         """The setting whose mean executed layers on `split` are nearest to what `speedup` allows."""
         executed = self._executed(system, split)
-        at = min(executed, key=lambda at: abs(executed[at] - self.trial.num_layers / speedup))
-        return Point(system, setting, at, self._rules(system, split)[at])
+        at = min(executed, key=lambda at: abs(executed[at] - self.num_layers / speedup))
+        return Point(system, setting, at, system.rules[at])
 
     def nearest(self, system: System, speedup: float, setting: str, *, split: str = "tune") -> Point | None:
         """The same; None if the system is too slow for that speed-up."""
         point = self.closest(system, speedup, setting, split=split)
-        reached = self.trial.num_layers / self._executed(system, split)[point.at]
+        reached = self.num_layers / self._executed(system, split)[point.at]
         return point if reached >= AS_FAST * speedup else None
-
-    def _rules(self, system: System, split: str) -> Mapping[float, ExitRule]:
-        return system.rules(system.tune if split == "tune" else system.dev)
 
     def _executed(self, system: System, split: str) -> dict[float, float]:
         """Mean layers on `split` at every setting."""
         key = (system.name, split)
         if key not in self._swept:
-            logits, rules = system.tune if split == "tune" else system.dev, self._rules(system, split)
-            self._swept[key] = {at: float(system.executed(simulate(logits, r)).mean()) for at, r in rules.items()}
+            logits = system.tune if split == "tune" else system.dev
+            executed = {at: system.executed(simulate(logits, rule)) for at, rule in system.rules.items()}
+            self._swept[key] = {at: float(layers.mean()) for at, layers in executed.items()}
         return self._swept[key]
 
     @cached_property
@@ -284,7 +238,7 @@ class Findings:
         for system in (self.cascade, self.without_dar, self.deebert):
             reached = [self.nearest(system, speedup, label(speedup)) for speedup in CURVE]
             points += {p.at: p for p in reached if p is not None}.values()
-        rules = self.pabee.rules(self.pabee.tune)
+        rules = self.pabee.rules
         return [*points, *(Point(self.pabee, f"t={at:g}", at, rule) for at, rule in rules.items())]
 
     def threshold(self, tau: float) -> Point:
@@ -295,14 +249,19 @@ class Findings:
 
     def shallow(self, depth: int) -> dict[str, Tensor]:
         """(N, C) logits on dev of everything that is `depth` layers deep, by family."""
-        families = {DEEBERT: self.dev.deebert[:, depth - 1]}
-        if depth in self.dev.truncated:
-            families[TRUNCATED] = self.dev.truncated[depth]
-        if depth in self.dev.complete:
-            families[COMPLETE] = self.dev.complete[depth]
-        if depth == self.trial.first:
-            families[COMPLETE_DAR] = self.dev.calibrated
+        families = {DEEBERT: self.deebert.dev[:, depth - 1]}
+        if depth in self.truncations:
+            families[TRUNCATED] = self.task_run.static_logits(depth)["dev"]
+        if depth in self.small.depths:
+            families[COMPLETE] = self.small.logits(self.small.plain_folder(depth))["dev"]
+        if depth == self.small.first:
+            families[COMPLETE_DAR] = self.calibrated
         return families
+
+    @property
+    def calibrated(self) -> Tensor:
+        """(N, C) on dev of the small model with difficulty-aware regularisation."""
+        return self.cascade.dev[:, 0]
 
     def knows(self, logits: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """(N,) confidence in a form that ranks, and (N,) hard: whether this very model is wrong on dev."""
@@ -317,14 +276,14 @@ class Findings:
 
     def layer_speedup(self, point: Point) -> float:
         """Depth over mean executed layers, on dev."""
-        return float(self.trial.num_layers / point.executed.mean())
+        return float(self.num_layers / point.executed.mean())
 
     def flops_speedup(self, point: Point) -> float:
         """FLOPs of the baseline over those spent on dev, texts unpadded."""
-        lengths, exits = self.trial.encoded.dev.lengths, (point.outcome.exit_layer - 1).tolist()
-        spent = sum(int(point.system.flops(tokens)[i]) for tokens, i in zip(lengths, exits, strict=True))
-        shape, classes = self.trial.shape, len(self.trial.task.labels)
-        return sum(classifier_flops(shape, tokens, classes) for tokens in lengths) / spent
+        lengths, exits = self.task_run.encoded.dev.lengths, (point.outcome.exit_layer - 1).tolist()
+        price = {tokens: point.system.flops(tokens) for tokens in set(lengths)}
+        spent = sum(int(price[tokens][i]) for tokens, i in zip(lengths, exits, strict=True))
+        return float(self.task_run.baseline_flops("dev").sum()) / spent
 
     @cached_property
     def timed(self) -> list[Point]:
@@ -343,25 +302,53 @@ class Findings:
     @cached_property
     def clocked(self) -> Clocked:
         """Batch-1 timings; measured once in a run, whoever asks first."""
-        path = self.trial.run.scratch / f"{self.trial.task_name}-{self.trial.seed}.npz"
+        run = self.task_run
+        path = run.run.scratch / f"{run.task_name}-{run.seed}.npz"
         if not path.exists():
-            self.trial.clock.one_by_one(self._arms()).save(path)
+            run.clock.one_by_one(self._arms()).save(path)
         return Clocked.load(path)
 
     def _arms(self) -> dict[str, Arm]:
-        trial, cascade = self.trial, self.trial.cascade()
-        models: dict[str, MultiExitModel] = {CASCADE: cascade, DEEBERT: trial.deebert(), PABEE: trial.pabee()}
-        if self.second is not None:
-            models[self.second.name] = trial.second_cascade()
-        arms: dict[str, Arm] = {BASELINE: trial.classifier(trial.num_layers)}
-        for depth in sorted({trial.layers_at(speedup) for speedup in TARGETS}):
-            arms[self.truncated_arm(depth)] = trial.truncated(depth)
+        run, device = self.task_run, self.task_run.timing_device
+        cascade = self.cascades[0].model()
+        models: dict[str, MultiExitModel] = {CASCADE: cascade}
+        models |= {name: contender.model().to(device) for name, contender in self.exits.items()}
+        models |= {contender.name: contender.model() for contender in self.cascades[2:]}
+        arms: dict[str, Arm] = {BASELINE: run.classifier().to(device)}
+        for depth in sorted({self.layers_at(speedup) for speedup in TARGETS}):
+            arms[self.truncated_arm(depth)] = run.classifier(depth).to(device)
         arms |= {p.arm: early_exit_arm(models[p.system.name], p.rule) for p in self.timed}
         return arms | cost_arms(cascade, self.main.rule)
 
     def batched(self) -> PairedThroughput:
         """Throughput in batches of 32 at the table's first speed, and with both models for everyone."""
-        trial, cascade, main = self.trial, self.trial.cascade(), self.main
+        run, cascade, main = self.task_run, self.cascades[0].model(), self.main
         arms = cost_arms(cascade, main.rule)
         early = early_exit_arm(cascade, main.rule)
-        return trial.clock.in_batches({BASELINE: trial.classifier(trial.num_layers), CASCADE: early, **arms})
+        baseline = run.classifier().to(run.timing_device)
+        return run.clock.in_batches({BASELINE: baseline, CASCADE: early, **arms})
+
+
+def _with_exits(name: str, task_run: TaskRun) -> ExitContender:
+    contender = find_method(name).on(task_run)
+    assert isinstance(contender, ExitContender)
+    return contender
+
+
+def _cascade(contender: CascadeBERT) -> System:
+    rules = {setting.at: settles_above(setting.at) for setting in contender.settings}
+    tune, dev = contender.logits("tune"), contender.logits("dev")
+    return System(contender.name, tune, dev, contender.prices, contender.flops_by_model, rules)
+
+
+def _exits(contender: ExitContender, also: Tensor | None = None) -> System:
+    """A method with exits; `also`: numbers between whose neighbours further settings lie."""
+    shape = contender.task_run.shape
+    numbers = sorted({*map(float, contender.grid), *([] if also is None else between(also))})
+    rules = {at: contender.rule(at) for at in numbers}
+
+    def flops(tokens: int) -> NDArray[np.int64]:
+        return exit_flops(shape, tokens, contender.head_flops(tokens))
+
+    layers = tuple(range(1, shape.layers + 1))
+    return System(contender.name, contender.exits("tune"), contender.exits("dev"), layers, flops, rules)

@@ -19,9 +19,6 @@ EMITTED = "emitted"
 COMPARED = "compared/depths"
 """Depths at which shallow models are compared; the first is the smallest complete model's."""
 
-TIMED = "timed/rows"
-"""Places in dev of the texts that were timed, in the order of every system's seconds."""
-
 
 def layers(depth: int) -> str:
     """A depth as a setting."""

@@ -7,6 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from replications.cascadebert.rivals import (
+    Agreeing,
+    adamw_with_heads_at,
+    fresh_heads,
+    load_heads,
+    off_ramp_loss,
+    patient_model,
+    save_heads,
+    weighted_loss,
+    with_off_ramps,
+)
 
 from common.artifacts import ArtifactStore
 from common.early_exit.runtime import all_exits, simulate
@@ -33,17 +44,6 @@ from replications.cascadebert.complete import (
     with_kept_embeddings,
 )
 from replications.cascadebert.experiments import trained_steps
-from replications.cascadebert.rivals import (
-    Agreeing,
-    adamw_with_heads_at,
-    fresh_heads,
-    load_heads,
-    off_ramp_loss,
-    patient_model,
-    save_heads,
-    weighted_loss,
-    with_off_ramps,
-)
 
 CPU = torch.device("cpu")
 PLAN = TrainingPlan(learning_rate=2e-3, epochs=4, batch_size=8, seed=0, max_length=32)

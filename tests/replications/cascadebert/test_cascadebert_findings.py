@@ -8,6 +8,8 @@ import pytest
 import torch
 from kit.papers import agrees, published_stages
 from kit.toy_run import picked, run_steps, small_run, toy_task
+from replications.cascadebert.settings import SETTINGS
+from replications.cascadebert.trial import Trial, complete_encoders
 from safetensors.torch import load_file
 
 from common.early_exit.clock import BASELINE
@@ -23,9 +25,7 @@ from replications.cascadebert import experiments
 from replications.cascadebert.findings import PRINTED_THRESHOLDS, Findings, between
 from replications.cascadebert.method import calibrated_loss
 from replications.cascadebert.names import CASCADE, COMPLETE, COMPLETE_DAR, DEEBERT, PABEE, TRUNCATED, WITHOUT_DAR
-from replications.cascadebert.settings import SETTINGS
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
-from replications.cascadebert.trial import Trial, complete_encoders
 
 TOY = toy_task("toy", ("no", "yes"), lambda i: i % 2)
 THREE = toy_task("three", ("a", "b", "c"), lambda i: i * 7 % 3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kit.toy_run import small_run, toy_task
+from replications.cascadebert.trial import Trial, complete_encoders
 
 from common.training.batches import BucketedBatches
 from common.training.classifier import classifier_logits
@@ -15,7 +16,6 @@ from common.training.loop import fit
 from replications.cascadebert import trial as trial_module
 from replications.cascadebert.findings import Findings
 from replications.cascadebert.method import calibrated_loss
-from replications.cascadebert.trial import Trial, complete_encoders
 
 CPU = torch.device("cpu")
 TOY = toy_task("toy", ("no", "yes"), lambda i: i * i % 5 > 1)
