@@ -56,10 +56,10 @@ RECIPES: Mapping[str, Recipe] = {
     "smoke": Recipe(SMOKE_ENCODER, whole=SMOKE_PLAN, shallow=SMOKE_PLAN),
     "mini": Recipe(
         "minilm",
-        whole=TrainingPlan(learning_rate=2e-4, epochs=1, batch_size=16, seed=0, warmup=0.1),
-        shallow=TrainingPlan(learning_rate=3e-4, epochs=2, batch_size=16, seed=0, warmup=0.1),
+        whole=TrainingPlan(learning_rate=1e-4, epochs=2, batch_size=16, seed=0, warmup=0.1),
+        shallow=TrainingPlan(learning_rate=2e-4, epochs=3, batch_size=16, seed=0, warmup=0.1),
         pooling=MEAN,
-        epochs={"cola": 3},
+        epochs={"cola": 4},
     ),
     "base": Recipe(
         "mpnet",
