@@ -147,8 +147,8 @@ class Findings:
     @property
     def truncations(self) -> tuple[int, ...]:
         """Depths k of the static ladder: at the compared depths, and for each printed speed."""
-        wanted = {*self.settings.shallow, *map(self.layers_at, TARGETS)}
-        return tuple(sorted(wanted - {1, self.num_layers} | set(map(self.layers_at, TARGETS))))
+        compared = {depth for depth in self.settings.shallow if depth > 1}
+        return tuple(sorted(compared | set(map(self.layers_at, TARGETS))))
 
     def twelfths(self, depth: int) -> float:
         """A depth as the paper counts, in twelfths of the big model's layers."""

@@ -8,6 +8,7 @@ import torch
 from kit.papers import PAPERS, each_paper, settings_of
 from kit.toy_run import small_run
 
+from common.baselines import SMOKE_ENCODER, SMOKE_PLAN
 from common.replication import Replication
 from common.runner import Request, describe_plan
 from common.scales import SCALES, find_scale
@@ -15,7 +16,6 @@ from common.tasks.catalogue import SMOKE_TASKS, SOURCES, find_facts, known_tasks
 from common.tasks.metrics import score
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, encode_task
-from common.training.recipes import SMOKE_ENCODER, SMOKE_PLAN
 
 BASE = Request(find_scale("base"), "builtin", None, 1, ())
 

@@ -1,4 +1,4 @@
-"""Complete small encoders: what they read, what they learn, and the rivals' models beside them."""
+"""Complete small encoders: what they read, what they learn."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,23 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from replications.cascadebert.rivals import (
-    Agreeing,
-    adamw_with_heads_at,
-    fresh_heads,
-    load_heads,
-    off_ramp_loss,
-    patient_model,
-    save_heads,
-    weighted_loss,
-    with_off_ramps,
-)
 
 from common.artifacts import ArtifactStore
-from common.early_exit.runtime import all_exits, simulate
 from common.encoders.layered import LayeredEncoder
-from common.encoders.pooling import FIRST_TOKEN, MEAN
-from common.encoders.shapes import random_encoder
 from common.encoders.sources import load_encoder
 from common.errors import UserError
 from common.replication import Run
@@ -32,7 +18,6 @@ from common.tasks.builtin import builtin_task
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.finetune import classification_loss
-from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import (
     CompleteEncoders,
@@ -176,55 +161,3 @@ def test_kept_embeddings_are_not_moved_by_fine_tuning(tmp_path: Path) -> None:
     fit(model, batches, classification_loss, PLAN, checkpoint=tmp_path / "c", progress=lambda *_: None)
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved and not any("embeddings" in name for name in moved)
-
-
-# -- The rivals' models -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=[FIRST_TOKEN, MEAN])
-def classifier(request: pytest.FixtureRequest) -> EncoderClassifier:
-    encoder = random_encoder("tiny", seed=0)
-    return EncoderClassifier(encoder, PooledClassifier(encoder.hidden_size, 2), request.param).eval()
-
-
-def test_the_last_exit_of_deebert_is_the_big_model(classifier: EncoderClassifier, tmp_path: Path) -> None:
-    split = encode_texts(load_encoder("random:tiny").tokenizer, TEXTS, 32)
-    frozen = {k: v.clone() for k, v in classifier.state_dict().items()}
-    heads = fresh_heads(classifier.encoder, 2, 0, 3)
-    states = frozen_states(classifier, split, CPU)
-    assert states.states.shape == (len(split), 3, classifier.encoder.hidden_size)
-    report = fit(
-        heads, FrozenBatches(states, 8, 0), off_ramp_loss, PLAN, checkpoint=tmp_path / "c", progress=lambda *_: None
-    )
-    assert report.steps == 8
-    save_heads(heads, tmp_path / "h", MEAN)
-    loaded, pooling = load_heads(tmp_path / "h")
-    assert pooling == MEAN
-    model = with_off_ramps(classifier, loaded)
-    batch = split.batch(range(6))
-    with torch.inference_mode():
-        torch.testing.assert_close(all_exits(model, batch)[:, -1], classifier(batch))
-        torch.testing.assert_close(all_exits(model, batch)[:, 0], heads[0](states.states[:6, 0]))
-    assert all(torch.equal(v, frozen[k]) for k, v in classifier.state_dict().items())
-
-
-def test_pabee_shares_one_pooler_and_weighs_later_exits_more(tmp_path: Path) -> None:
-    model = patient_model(random_encoder("tiny"), 2, seed=0)
-    assert len({id(head.pooler) for head in model.heads}) == 1
-    groups = adamw_with_heads_at(1e-2)(model, PLAN).param_groups
-    assert [g["lr"] for g in groups] == [2e-3, 1e-2]
-    assert sum(p.numel() for g in groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
-    batch = encode_texts(load_encoder("random:tiny").tokenizer, TEXTS, 32).batch(range(6))
-    model.eval()
-    each = [torch.nn.functional.cross_entropy(z, batch.labels) for z in model(batch).unbind(1)]
-    torch.testing.assert_close(weighted_loss(model, batch), sum(j * each[j - 1] for j in range(1, 5)) / 10)
-    model.save(tmp_path)
-    torch.testing.assert_close(type(model).load(tmp_path)(batch), model(batch))
-
-
-def test_patience_counts_agreements_in_a_row() -> None:
-    answers = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]])
-    exits = torch.nn.functional.one_hot(answers, 2).float()
-    assert simulate(exits, Agreeing(1)).exit_layer.tolist() == [2, 2]
-    assert simulate(exits, Agreeing(2)).exit_layer.tolist() == [5, 3]
-    assert simulate(exits, Agreeing(5)).exit_layer.tolist() == [6, 6]

@@ -8,21 +8,23 @@ import pytest
 import torch
 from kit.papers import agrees, published_stages
 from kit.toy_run import picked, run_steps, small_run, toy_task
-from replications.cascadebert.settings import SETTINGS
-from replications.cascadebert.trial import Trial, complete_encoders
 from safetensors.torch import load_file
+from torch import Tensor
 
 from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
+from common.methods import find_method
 from common.records.measurements import Measurement
 from common.replication import Run, choose
 from common.scales import find_scale
+from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
 from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.loop import fit
 from replications.cascadebert import experiments
-from replications.cascadebert.findings import PRINTED_THRESHOLDS, Findings, between
+from replications.cascadebert.contender import SETTINGS, SmallModels, between, complete_encoders
+from replications.cascadebert.findings import PRINTED_THRESHOLDS, Findings
 from replications.cascadebert.method import calibrated_loss
 from replications.cascadebert.names import CASCADE, COMPLETE, COMPLETE_DAR, DEEBERT, PABEE, TRUNCATED, WITHOUT_DAR
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
@@ -44,30 +46,39 @@ def rows(run: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Measurement
 
 @pytest.fixture(scope="module")
 def toy(run: Run, rows: list[Measurement]) -> Findings:
-    return Findings(Trial(run, "toy", 0, complete_encoders(run)))
+    return findings_of(run, "toy", 0)
+
+
+def findings_of(run: Run, task: str, seed: int) -> Findings:
+    task_run = TaskRun.of(run, task, seed, SETTINGS[run.scale.name].baseline)
+    return Findings(task_run, SmallModels(task_run, complete_encoders(run)))
 
 
 @pytest.fixture
 def rigged(toy: Findings) -> Findings:
     """With logits that differ in confidence, for 500 examples on each split; PABEE's exits always agree."""
-    findings = Findings(toy.trial)
-    for split, seed in (("tune", 0), ("dev", 1)):
-        generator = torch.Generator().manual_seed(seed)
+    task_run = replace(toy.task_run)
+    findings = Findings(task_run, SmallModels(task_run, toy.small.complete))
+    generators = {split: torch.Generator().manual_seed(seed) for seed, split in enumerate(("tune", "dev"))}
 
-        def draw(*size: int, by: torch.Generator = generator, spread: float = 2 + seed) -> torch.Tensor:
-            return spread * torch.randn(*size, generator=by)
+    def draw(*size: int) -> dict[str, Tensor]:
+        """Wider apart on dev."""
+        return {s: (2 + (s == "dev")) * torch.randn(*size, generator=by) for s, by in generators.items()}
 
-        answers = replace(
-            getattr(toy, split),
-            labels=np.arange(500) % 2,
-            calibrated=draw(500, 2),
-            complete={1: draw(500, 2), 2: draw(500, 2)},
-            deebert=draw(500, 4, 2),
-            pabee=draw(500, 1, 2).expand(500, 4, 2),
-            truncated={k: draw(500, 2) for k in (1, 2)},
-        )
-        setattr(findings, split, answers)
+    for cascade in findings.cascades:
+        cascade._small_logits = draw(500, 2)
+    exits = draw(500, 4, 2)
+    findings.exits[DEEBERT]._exits = exits
+    findings.exits[PABEE]._exits = {split: t.expand(500, 4, 2) for split, t in draw(500, 1, 2).items()}
+    task_run.static_logits = lambda layers=None: {split: t[:, -1] for split, t in exits.items()}  # type: ignore[method-assign]
     return findings
+
+
+def test_rivals_are_those_of_their_own_papers_on_the_same_baseline(toy: Findings) -> None:
+    for name, contender in toy.exits.items():
+        assert type(contender) is type(find_method(name).on(toy.task_run))
+        assert contender.task_run is toy.task_run
+    torch.testing.assert_close(toy.deebert.dev[:, -1], toy.cascade.dev[:, 1], atol=1e-5, rtol=1e-4)
 
 
 # -- A whole run ------------------------------------------------------------------------------------------------------
@@ -121,9 +132,8 @@ def test_layers_agree_with_the_closed_form(rows: list[Measurement]) -> None:
 
 def test_the_cascade_run_for_real_is_the_simulation(toy: Findings) -> None:
     """Logits are collected model by model; the cascade itself, batched or not, gives the same."""
-    trial, cascade = toy.trial, toy.trial.cascade()
-    split = trial.encoded.dev
-    collected = collect_logits(cascade, split.by_length(8), len(split), trial.device)
+    cascade, split = toy.cascades[0].model(), toy.task_run.encoded.dev
+    collected = collect_logits(cascade, split.by_length(8), len(split), toy.task_run.device)
     torch.testing.assert_close(collected, toy.cascade.dev, atol=1e-5, rtol=1e-4)
     batched = run_early_exit(cascade, split.batch(range(len(split))), toy.main.rule)
     singles = [run_early_exit(cascade, split.batch([row]), toy.main.rule).exit_layer for row in range(len(split))]
@@ -136,48 +146,49 @@ def test_the_cascade_run_for_real_is_the_simulation(toy: Findings) -> None:
 
 def test_the_baseline_is_the_big_model_alone(toy: Findings) -> None:
     """The official evaluation of `big` returns the small model's logits."""
-    trial = toy.trial
-    alone = classifier_logits(trial.classifier(4), trial.encoded.dev, trial.device)
-    torch.testing.assert_close(toy.dev.big, alone, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(toy.dev.big, toy.dev.calibrated)
+    run = toy.task_run
+    alone = classifier_logits(run.classifier(4), run.encoded.dev, run.device)
+    torch.testing.assert_close(toy.cascade.dev[:, 1], alone, atol=1e-5, rtol=1e-4)
+    assert np.array_equal(toy.full, alone.argmax(-1).numpy())
+    assert not torch.allclose(toy.cascade.dev[:, 1], toy.calibrated)
 
 
 def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
     """Equal recipes make one artifact: nothing of the cascade's may enter the plain classifier's."""
-    recipe = toy.trial.tuner.recipe(toy.trial.task, toy.trial.classifier_plan, 4)
+    recipe = toy.task_run.facts
     assert recipe["kind"] == "classifier"
     assert not {"labels", "margin", "weight"} & set(recipe)
 
 
 def test_small_models_have_the_depth_that_is_named(toy: Findings) -> None:
-    assert toy.trial.cascade().depths == (1, 4)
-    assert toy.trial.second_cascade().depths == (2, 4)
+    assert toy.cascades[0].model().depths == (1, 4)
+    assert toy.cascades[2].model().depths == (2, 4)
+    assert toy.second is not None
     assert toy.cascade.layers == (1, 5)
     assert toy.second.layers == (2, 6)
 
 
 def test_the_last_weights_are_used_not_the_best(toy: Findings, tmp_path: Path) -> None:
     """The official script names a metric for the best model and does not load it at the end."""
-    trial = toy.trial
-    plan, settings = trial.settings.complete_plan, trial.settings
-    model = trial._new_small(plan.seed)
-    batches = BucketedBatches(trial.encoded.train, plan.batch_size, plan.seed)
-    loss = calibrated_loss(trial.hard, settings.margin, settings.weight)
+    small, plan, settings = toy.small, toy.small.plan, toy.settings
+    model = small._fresh(plan.seed)
+    batches = BucketedBatches(toy.task_run.encoded.train, plan.batch_size, plan.seed)
+    loss = calibrated_loss(small.hard, settings.margin, settings.weight)
     report = fit(model, batches, loss, plan, checkpoint=tmp_path / "c", progress=lambda *_: None)
     assert report.steps == plan.epochs * len(batches)
-    kept = EncoderClassifier.load(trial.calibrated_folder()).state_dict()
+    kept = EncoderClassifier.load(small.calibrated_folder()).state_dict()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(kept[name], value)
 
 
 def test_labels_belong_to_the_first_small_model_and_to_no_training_seed(run: Run, toy: Findings) -> None:
-    again = Trial(run, "toy", 1, toy.trial.complete)
-    assert again.labels_folder() == toy.trial.labels_folder()
-    assert again.calibrated_folder() != toy.trial.calibrated_folder()
-    assert toy.trial.hard.shape == (64,)
-    assert toy.trial.hard.dtype == torch.bool
-    assert load_file(toy.trial.labels_folder() / "labels.safetensors")["hard"].sum() == toy.trial.hard.sum()
-    assert not list(toy.trial.labels_folder().glob("checkpoint*"))
+    again = findings_of(run, "toy", 1).small
+    assert again.labels_folder() == toy.small.labels_folder()
+    assert again.calibrated_folder() != toy.small.calibrated_folder()
+    assert toy.small.hard.shape == (64,)
+    assert toy.small.hard.dtype == torch.bool
+    assert load_file(toy.small.labels_folder() / "labels.safetensors")["hard"].sum() == toy.small.hard.sum()
+    assert not list(toy.small.labels_folder().glob("checkpoint*"))
 
 
 def test_difficulty_is_reported_where_it_is_known(rows: list[Measurement], toy: Findings) -> None:
@@ -185,10 +196,8 @@ def test_difficulty_is_reported_where_it_is_known(rows: list[Measurement], toy: 
     assert {m.system for m in true} == {DEEBERT, TRUNCATED, COMPLETE, COMPLETE_DAR}
     assert {m.at for m in true} == {3.0, 6.0}, "1 and 2 of 4 layers are 3 and 6 of 12"
     assert {m.at for m in picked(rows, experiment="difficulty", task="toy")} == {1, 2, 3}
-    unknown = Findings(toy.trial)
     task = replace(TOY, dev=tuple(replace(e, difficulty=None) for e in TOY.dev))
-    unknown.trial = replace(toy.trial, run=small_run(Path("unused"), task))
-    assert unknown.levels is None
+    assert findings_of(small_run(Path("unused"), task), "toy", 0).levels is None
 
 
 def test_a_smoke_run_decides_nothing(rows: list[Measurement]) -> None:
@@ -226,6 +235,7 @@ def test_a_dev_tuned_threshold_meets_the_speed_on_dev(rigged: Findings) -> None:
 def test_a_system_that_is_too_slow_has_no_row(rigged: Findings) -> None:
     """Four layers and a patience of 1: at most 2x; a 2-layer model first: at most 2x."""
     for system in (rigged.pabee, rigged.second):
+        assert system is not None
         assert rigged.at_speed(system, 2.0) is not None
         assert rigged.at_speed(system, 3.0) is None
         assert rigged.at_speed(system, 4.0) is None
@@ -235,16 +245,16 @@ def test_a_system_that_is_too_slow_has_no_row(rigged: Findings) -> None:
 
 
 def test_a_cascade_passes_on_what_it_is_least_sure_of(rigged: Findings) -> None:
-    sure = torch.softmax(rigged.dev.calibrated, -1).amax(-1).numpy()
+    sure = torch.softmax(rigged.calibrated, -1).amax(-1).numpy()
     passed = (rigged.main.outcome.exit_layer == 2).numpy()
     assert 0 < passed.mean() < 0.5
     assert sure[passed].max() <= rigged.main.at < sure[~passed].min()
     assert (rigged.main.predictions[passed] == rigged.full[passed]).all()
-    assert (rigged.main.predictions[~passed] == rigged.dev.calibrated.argmax(-1).numpy()[~passed]).all()
+    assert (rigged.main.predictions[~passed] == rigged.calibrated.argmax(-1).numpy()[~passed]).all()
 
 
 def test_flops_count_both_models_for_what_is_passed_on(rigged: Findings) -> None:
-    rigged.trial = replace(rigged.trial)
+    assert rigged.second is not None
     small, both = rigged.cascade.flops(20)
     assert both - small == rigged.second.flops(20)[1] - rigged.second.flops(20)[0]
     assert both - small > small > 0
@@ -261,21 +271,19 @@ def test_thresholds_lie_between_the_values_that_were_seen() -> None:
 
 
 def test_static_rivals_get_all_of_half_a_layer(run: Run) -> None:
-    trial = Trial(run, "toy", 0, complete_encoders(run))
-    assert [trial.layers_at(s) for s in (2, 3, 4)] == [2, 2, 1]
-    assert trial.truncations == (1, 2)
+    findings = findings_of(run, "toy", 0)
+    assert [findings.layers_at(s) for s in (2, 3, 4)] == [2, 2, 1]
+    assert findings.truncations == (1, 2)
 
 
 def test_further_seeds_and_long_pairs_have_one_complete_model(run: Run) -> None:
     """What stands beside the paper's cascade is trained once, on short texts; with a GPU always."""
-    complete = complete_encoders(run)
-    assert Trial(run, "toy", 0, complete).small == (1, 2)
-    further = Findings(Trial(run, "toy", 1, complete))
-    assert further.trial.small == Trial(run, "mrpc", 0, complete).small == (1,)
-    assert further.trial.second is None
+    assert findings_of(run, "toy", 0).small.depths == (1, 2)
+    further = findings_of(run, "toy", 1)
+    assert further.small.depths == findings_of(run, "mrpc", 0).small.depths == (1,)
+    assert further.small.second is None
     assert further.second is None
-    whole = replace(run, scale=find_scale("paper"))
-    assert Trial(whole, "mrpc", 1, complete).small == (2, 4, 6)
+    assert findings_of(replace(run, scale=find_scale("paper")), "mrpc", 1).small.depths == (2, 4, 6)
 
 
 def test_cost_shares_sum_to_one() -> None:
@@ -293,11 +301,11 @@ def test_at_the_papers_scale_the_settings_are_those_of_paper_yaml() -> None:
     (replication,) = choose("cascadebert")
     facts = {fact.name: fact.value for fact in replication.paper.hyperparameters}
     paper = SETTINGS["paper"]
-    for plan in (paper.plan, paper.complete_plan):
+    for plan in (paper.baseline.whole, paper.complete_plan):
         assert agrees(plan, published_stages(replication.paper)[""])
         assert (plan.weight_decay, plan.warmup) == (0, 0), "named in words there"
     assert (paper.margin, paper.weight) == (facts["confidence_margin"], facts["dar_weight"])
     assert paper.labels.seeds == facts["difficulty_seeds"]
     small, big = facts["cascade"]
-    assert paper.published[paper.small[0]].endswith(small) and paper.encoder.endswith(big)
+    assert paper.published[paper.small[0]].endswith(small) and paper.baseline.backbone.endswith(big)
     assert facts["confidence_thresholds"] == PRINTED_THRESHOLDS

@@ -1,4 +1,4 @@
-"""How a trial makes difficulty labels, regularises with them and ranks by confidence, on a toy run."""
+"""How a task run makes difficulty labels, regularises with them and ranks by confidence, on a toy run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from kit.toy_run import small_run, toy_task
-from replications.cascadebert.trial import Trial, complete_encoders
 
+from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
 from common.training.classifier import classifier_logits
 from common.training.loop import fit
-from replications.cascadebert import trial as trial_module
+from replications.cascadebert import contender
+from replications.cascadebert.contender import SETTINGS, CascadeBERT, SmallModels, complete_encoders
 from replications.cascadebert.findings import Findings
 from replications.cascadebert.method import calibrated_loss
 
@@ -23,14 +24,14 @@ TOY = toy_task("toy", ("no", "yes"), lambda i: i * i % 5 > 1)
 Texts = Sequence[Sequence[int]]
 
 
-def toy_trial(folder: Path) -> Trial:
+def small_models(folder: Path) -> SmallModels:
     run = small_run(folder, TOY)
-    return Trial(run, "toy", 0, complete_encoders(run))
+    return SmallModels(TaskRun.of(run, "toy", 0, SETTINGS["smoke"].baseline), complete_encoders(run))
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
-    return toy_trial(tmp_path_factory.mktemp("run"))
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallModels:
+    return small_models(tmp_path_factory.mktemp("run"))
 
 
 def test_no_example_is_judged_by_a_model_that_was_trained_on_it(
@@ -47,39 +48,40 @@ def test_no_example_is_judged_by_a_model_that_was_trained_on_it(
         judged.append(split.input_ids)
         return classifier_logits(model, split, device)
 
-    fresh = toy_trial(tmp_path)
+    fresh = small_models(tmp_path)
     _ = fresh.complete.source(fresh.first)
-    monkeypatch.setattr(trial_module, "fit", watched_fit)
-    monkeypatch.setattr(trial_module, "classifier_logits", watched_logits)
+    monkeypatch.setattr(contender, "fit", watched_fit)
+    monkeypatch.setattr(contender, "classifier_logits", watched_logits)
     fresh.labels_folder()
-    ways, everything = fresh.settings.labels, fresh.encoded.train.input_ids
+    ways, everything = fresh.settings.labels, fresh.task_run.encoded.train.input_ids
     assert len(taught) == len(judged) == ways.seeds * ways.folds
     for trained, held in zip(taught, judged, strict=True):
         assert {id(text) for text in trained}.isdisjoint(id(text) for text in held)
         assert len(trained) + len(held) == len(everything)
 
 
-def test_the_calibrated_model_is_regularised(trial: Trial, tmp_path: Path) -> None:
+def test_the_calibrated_model_is_regularised(small: SmallModels, tmp_path: Path) -> None:
     """By hand with the official margin and weight; both matter on this toy."""
-    assert 0 < trial.hard.sum() < len(trial.hard), "the toy must hold easy and hard examples"
-    plan, kept = trial.settings.complete_plan, trial.answers("dev").calibrated
+    assert 0 < small.hard.sum() < len(small.hard), "the toy must hold easy and hard examples"
+    run, plan = small.task_run, small.plan
+    kept = CascadeBERT(run, small).logits("dev")[:, 0]
     for weight, same in ((0.5, True), (0.0, False)):
-        model = trial._new_small(plan.seed)
-        batches = BucketedBatches(trial.encoded.train, plan.batch_size, plan.seed)
-        loss = calibrated_loss(trial.hard, 0.5, weight)
+        model = small._fresh(plan.seed)
+        batches = BucketedBatches(run.encoded.train, plan.batch_size, plan.seed)
+        loss = calibrated_loss(small.hard, 0.5, weight)
         checkpoint = tmp_path / f"{weight}"
         fit(model, batches, loss, plan, checkpoint=checkpoint, progress=lambda done, total: None)
-        assert torch.allclose(classifier_logits(model, trial.encoded.dev, CPU), kept) is same
+        assert torch.allclose(classifier_logits(model, run.encoded.dev, CPU), kept) is same
 
 
-def test_the_big_model_is_trained(trial: Trial) -> None:
-    trained = trial.classifier(trial.num_layers).encoder.word_embeddings
-    assert not torch.equal(trained, trial.source.encoder.word_embeddings)
+def test_the_big_model_is_trained(small: SmallModels) -> None:
+    trained = small.task_run.classifier().encoder.word_embeddings
+    assert not torch.equal(trained, small.task_run.backbone.encoder.word_embeddings)
 
 
-def test_confidence_ranks_where_the_probability_is_1(trial: Trial) -> None:
+def test_confidence_ranks_where_the_probability_is_1(small: SmallModels) -> None:
     """Softmax in float32 is 1 from a margin of 17 on; such ties would count as inversions."""
-    findings = Findings(trial)
+    findings = Findings(small.task_run, small)
     margins = 20.0 + torch.arange(len(findings.labels)).float()
     confidences, hard = findings.knows(torch.stack([torch.zeros_like(margins), margins], dim=1))
     assert (np.diff(confidences) > 0).all()
