@@ -97,25 +97,25 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from common.command import reproduce, run_command
-    from common.replication import choose
-    from common.runner import Request
+    from common.run.command import reproduce, run_command
+    from common.run.replication import choose
+    from common.run.runner import Request
 
     return run_command(choose(options.paper), Request.parse(options), reproduce)
 
 
 def _record(options: argparse.Namespace) -> int:
-    from common.command import record, run_command
-    from common.replication import choose
-    from common.runner import Request
+    from common.run.command import record, run_command
+    from common.run.replication import choose
+    from common.run.runner import Request
 
     return run_command(choose(options.paper), Request.parse(options).for_the_record(), record)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from common.command import run_command
     from common.compare.command import compare, comparison, record_comparison
-    from common.runner import Request
+    from common.run.command import run_command
+    from common.run.runner import Request
 
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
     request = Request.parse(options)
@@ -125,8 +125,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from common.replication import RESULTS, ROOT
-    from common.runner import Request, bare_run
+    from common.run.replication import RESULTS, ROOT
+    from common.run.runner import Request, bare_run
     from common.tuning import search, write_table
 
     run = bare_run(Request.parse(options))
@@ -138,8 +138,8 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from common.replication import choose
-    from common.runner import Request, describe_plan
+    from common.run.replication import choose
+    from common.run.runner import Request, describe_plan
 
     chosen, request = choose(options.paper), Request.parse(options)
     if len(chosen) == 1:
@@ -156,16 +156,16 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from common.replication import RESULTS, find_replications
     from common.reporting.overview import overview
+    from common.run.replication import RESULTS, find_replications
 
     print(overview([replication.paper for replication in find_replications()], RESULTS))
     return 0
 
 
 def _report(_: argparse.Namespace) -> int:
-    from common.replication import README, RESULTS, ROOT, TABLES, find_replications
     from common.reporting.report import report
+    from common.run.replication import README, RESULTS, ROOT, TABLES, find_replications
 
     for path in report(find_replications(), RESULTS, TABLES, README):
         print(path.relative_to(ROOT))
@@ -180,7 +180,7 @@ def _regress(options: argparse.Namespace) -> int:
 
 def _bench(_: argparse.Namespace) -> int:
     from common.benchmarks import run_benchmarks
-    from common.replication import RESULTS
+    from common.run.replication import RESULTS
 
     return run_benchmarks(RESULTS)
 

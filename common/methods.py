@@ -20,7 +20,7 @@ from torch import Tensor
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome
 from common.errors import UserError, did_you_mean
-from common.replication import ROOT, Step
+from common.run.replication import ROOT, Step
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.training.batches import encode

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.progress import say
 from common.records.measurements import Measurement, read_measurements
-from common.replication import RESULTS, Replication, choose
-from common.runner import Request, prepare, run_steps, write_run
+from common.run.progress import say
+from common.run.replication import RESULTS, Replication, choose
+from common.run.runner import Request, prepare, run_steps, write_run
 from common.scales import find_scale
 
 SMOKE = Request(find_scale("smoke"), "builtin", None, 1, ())

@@ -19,17 +19,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from common.baselines import RECIPES, Recipe
+from common.costs.estimates import forward_seconds, token_estimate, training_seconds
+from common.costs.flops import EncoderShape, embedding_flops, layer_flops
+from common.costs.parameters import layer_parameters
 from common.devices import available_device
 from common.early_exit.clock import Clock
 from common.early_exit.cost import pooled_head_flops
 from common.encoders.sources import PretrainedEncoder
-from common.replication import Run, Step
+from common.models.classifier import EncoderClassifier, classifier_logits
+from common.run.replication import Run, Step
 from common.tasks.task import Example, Task
-from common.timing.estimates import forward_seconds, token_estimate, training_seconds
-from common.timing.flops import EncoderShape, embedding_flops, layer_flops
-from common.timing.parameters import layer_parameters
 from common.training.batches import BucketedBatches, EncodedSplit, EpochSource, Movable, encode
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import EncodedTask, FineTuner, encode_task, write_report
 from common.training.loop import MakeOptimizer, TrainingPlan, fit, fused_adamw
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from common.baselines import RECIPES, Recipe
 from common.encoders.pooling import FIRST_TOKEN, MEAN
+from common.models.classifier import classifier_logits, predictions
 from common.records.measurements import write_text
-from common.replication import Run
 from common.reporting.blocks import pipe_row
+from common.run.replication import Run
 from common.task_run import TaskRun
 from common.tasks.metrics import score
-from common.training.classifier import classifier_logits, predictions
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from common.command import Part, carry_out, shown
 from common.records.measurements import write_text
 from common.records.runs import LOCAL, RunRecord, find_runs, read_run
-from common.replication import RESULTS, ROOT, TABLES, Experiments, Replication, find_replications
+from common.run.command import Part, carry_out, shown
+from common.run.replication import RESULTS, ROOT, TABLES, Experiments, Replication, find_replications
 
 if TYPE_CHECKING:
     from common.paper import Paper

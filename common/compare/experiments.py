@@ -25,8 +25,8 @@ from common.methods import Answer, Contender, Method, Setting, find_methods
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, TIMED, Evidence, answers_name, exits_name, seconds_name
 from common.records.statistics import bootstrap_statistic
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput

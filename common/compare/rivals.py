@@ -21,10 +21,10 @@ from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome
 from common.methods import ONLY, Answer, Contender, EncoderContender, Method, Setting
-from common.replication import Step
+from common.models.classifier import EncoderClassifier, classifier_logits
+from common.run.replication import Step
 from common.tasks.metrics import score
 from common.tasks.task import Example
-from common.training.classifier import EncoderClassifier, classifier_logits
 
 
 def after(logits: Tensor, layers: int) -> Outcome:

@@ -18,8 +18,8 @@ from common.early_exit.operating_points import Mixture, OperatingPoint, between,
 from common.early_exit.rules import ExitRule
 from common.early_exit.runtime import Outcome, collect_logits, early_exit_arm, simulate
 from common.methods import EncoderContender, Setting
+from common.models.classifier import predictions
 from common.tasks.metrics import score
-from common.training.classifier import predictions
 
 
 class ExitContender(EncoderContender):

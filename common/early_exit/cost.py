@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.timing.flops import EncoderShape, embedding_flops, layer_flops, linear_flops, pooler_flops
+from common.costs.flops import EncoderShape, embedding_flops, layer_flops, linear_flops, pooler_flops
 
 
 def pooled_head_flops(shape: EncoderShape, outputs: int) -> int:

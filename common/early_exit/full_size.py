@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.costs.flops import EncoderShape, classifier_flops, layer_flops
+from common.costs.parameters import classifier_parameters, layer_parameters, linear_parameters
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.cost_split import ASKED, EVERY_EXIT, cost_shares
@@ -31,14 +33,12 @@ from common.early_exit.imposed import (
 )
 from common.early_exit.rules import AskedInVain, ExitRule, ImposedLayers
 from common.early_exit.runtime import MultiExitModel, all_exits, early_exit_arm
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
 from common.records.predictions import TIMED, Array, Evidence, at_layer, exits_name, seconds_name
 from common.records.statistics import Interval
 from common.rows import ShapeRows
-from common.timing.flops import EncoderShape, classifier_flops, layer_flops
 from common.timing.paired import CONTROL, PairedTimings
-from common.timing.parameters import classifier_parameters, layer_parameters, linear_parameters
-from common.training.classifier import EncoderClassifier
 
 EXIT_SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
 """Depths of the imposed exits, as shares of the layers."""

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.costs.flops import EncoderShape, layer_flops
 from common.early_exit.clock import BASELINE
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import MultiExitModel, run_early_exit
 from common.encoders.shapes import find_shape, random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.records.measurements import Measurement
 from common.records.statistics import Interval
-from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
 from common.timing.paired import PairedTimings, paired_latency
 from common.timing.threads import pinned_threads
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, PooledClassifier
 
 WAITING = "waiting for the slowest"
 """A batched run without compaction: every layer is computed for all until the last one leaves."""

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
+from common.models.classifier import PooledClassifier, head_dropout, load_with_metadata, task_loss
 from common.training.batches import Batch
-from common.training.classifier import PooledClassifier, head_dropout, load_with_metadata, task_loss
 from common.training.frozen import FrozenStates
 from common.training.loop import MakeOptimizer, TrainingPlan
 

@@ -18,10 +18,10 @@ from common.early_exit.rules import ExitRule
 from common.early_exit.runtime import Outcome, early_exit_arm, simulate
 from common.early_exit.scoring import delta_interval, points_along, score_interval
 from common.methods import Setting
+from common.models.classifier import predictions
 from common.records.statistics import Interval, bootstrap_statistic
 from common.task_run import TaskRun
 from common.timing.paired import PairedThroughput
-from common.training.classifier import predictions
 
 Array = NDArray[np.generic]
 

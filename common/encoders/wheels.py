@@ -12,10 +12,10 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from common.artifacts import CHECKPOINT, ArtifactStore, default_root
 from common.encoders.checkpoints import CONFIG, WEIGHTS, file_sha256
 from common.errors import UserError
 from common.records.measurements import atomic_write
+from common.run.artifacts import CHECKPOINT, ArtifactStore, default_root
 
 MPNET = "MPNet-base"
 MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"

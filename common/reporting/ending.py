@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import fmean
 
 from common.paper import Paper, Published, Table, TableMetric
-from common.progress import duration
 from common.records.measurements import ClaimResult, Measurement
 from common.records.runs import RunRecord
 from common.reporting.markup import number_text
 from common.reporting.scoreboard import measured_text, printed_text
+from common.run.progress import duration
 from common.timing.quiet import QUIET
 
 NOT_SHOWN = "dev-tuned"

@@ -23,7 +23,7 @@ NOT_RUN = "not-run.md"
 """The page of claims that no recorded run decides, beside the tables."""
 
 if TYPE_CHECKING:
-    from common.replication import Replication
+    from common.run.replication import Replication
 
 
 def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:

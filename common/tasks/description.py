@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.costs.estimates import PIECES_PER_WORD
 from common.tasks.task import Example, Task
-from common.timing.estimates import PIECES_PER_WORD
 
 FEW_DEV_ROWS = 30
 """Below it an interval over examples covers almost everything."""

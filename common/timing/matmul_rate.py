@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from common.timing.flops import linear_flops
+from common.costs.flops import linear_flops
 from common.timing.interleave import Stopwatch, collector_off, device_synchroniser
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from common.artifacts import ArtifactStore
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.sources import PretrainedEncoder
+from common.models.classifier import EncoderClassifier, PooledClassifier, head_dropout, task_loss
 from common.records.measurements import write_json
+from common.run.artifacts import ArtifactStore
 from common.tasks.task import Task
 from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
-from common.training.classifier import EncoderClassifier, PooledClassifier, head_dropout, task_loss
 from common.training.loop import FitReport, Progress, TrainingPlan, fit
 
 

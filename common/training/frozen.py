@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from common.encoders.pooling import POOLINGS
+from common.models.classifier import EncoderClassifier
 from common.training.batches import EncodedSplit, length_buckets
-from common.training.classifier import EncoderClassifier
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.costs.estimates import PIECES_PER_WORD, forward_seconds, training_seconds
+from common.costs.flops import EncoderShape
+from common.costs.parameters import layer_parameters
 from common.devices import available_device
 from common.encoders.layered import LayeredEncoder
 from common.encoders.sources import PretrainedEncoder
 from common.errors import UserError
-from common.replication import Run
+from common.run.replication import Run
 from common.tasks import known_tasks
 from common.tasks.builtin import builtin_task
 from common.tasks.catalogue import SMOKE_TASKS
 from common.tasks.plain_text import paragraphs, sentences
 from common.tasks.task import Example
-from common.timing.estimates import PIECES_PER_WORD, forward_seconds, training_seconds
-from common.timing.flops import EncoderShape
-from common.timing.parameters import layer_parameters
 from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
 from common.training.finetune import write_report
 from common.training.loop import TrainingPlan, fit

@@ -18,15 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.baselines import RECIPES, SMOKE_PLAN, Recipe
+from common.costs.flops import EncoderShape, classifier_flops
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome, early_exit_arm, simulate
 from common.errors import UserError
 from common.methods import EncoderContender, Method, Setting
-from common.replication import Run, Step
+from common.models.classifier import EncoderClassifier, classifier_logits
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
-from common.timing.flops import EncoderShape, classifier_flops
 from common.training.batches import BucketedBatches, EncodedSplit
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, classification_loss, new_classifier
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import CompleteEncoders, Pretraining

@@ -18,8 +18,8 @@ import torch
 from common.early_exit.clock import BASELINE
 from common.records.measurements import Measurement
 from common.records.statistics import Interval, bootstrap_mean, bootstrap_statistic
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.timing.paired import CONTROL
 from replications.cascadebert.complete import check_plain_texts

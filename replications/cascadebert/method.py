@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from common.early_exit.rules import ConfidenceAbove
 from common.encoders.pooling import POOLINGS
 from common.errors import UserError
+from common.models.classifier import EncoderClassifier, task_loss
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, task_loss
 
 # -- The cascade, in the form that the exit runtime takes -------------------------------------------------------------
 

@@ -13,19 +13,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from common.costs.flops import EncoderShape, classifier_flops
+from common.costs.parameters import classifier_parameters
 from common.early_exit.clock import BASELINE, on_item
 from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch, timed_against_baseline
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
 from common.encoders.shapes import find_shape, random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.records.measurements import Measurement
-from common.replication import Run, Step
 from common.rows import ShapeRows
-from common.timing.flops import EncoderShape, classifier_flops
+from common.run.replication import Run, Step
 from common.timing.paired import CONTROL
-from common.timing.parameters import classifier_parameters
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.cascadebert.method import Cascade, closed_form, settles_above, share_passed_on
 from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
 

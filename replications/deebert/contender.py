@@ -12,7 +12,7 @@ from common.early_exit.multi_exit import Heads, MultiExit
 from common.early_exit.operating_points import entropy_thresholds
 from common.early_exit.rules import EntropyBelow
 from common.methods import Method
-from common.replication import Step
+from common.run.replication import Step
 from common.task_run import TaskRun
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan

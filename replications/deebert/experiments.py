@@ -22,8 +22,8 @@ from common.early_exit.systems import OnTheClock, Scored, System
 from common.errors import UserError
 from common.records.measurements import Measurement
 from common.records.predictions import static_name
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from replications.deebert.contender import SETTINGS, DeeBERT
 from replications.deebert.names import DEEBERT, EQUAL_SAVING, SWEEP, sweep_arm

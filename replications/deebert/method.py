@@ -19,7 +19,7 @@ from common.early_exit.multi_exit import Heads, MultiExit, summed_loss
 from common.early_exit.rules import EntropyBelow
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN
-from common.training.classifier import EncoderClassifier
+from common.models.classifier import EncoderClassifier
 from common.training.frozen import FrozenStates
 
 # -- The model: a fine-tuned classifier with an off-ramp after each layer but the last (Figure 1) --------------------

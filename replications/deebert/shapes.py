@@ -6,16 +6,16 @@ from functools import partial
 
 import torch
 
+from common.costs.memory import peak_memory
 from common.early_exit.full_size import FullSize, pooled_head_parameters
 from common.early_exit.imposed import TOKENS, plain_classifier, random_batch
 from common.early_exit.multi_exit import MultiExit
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import run_early_exit
 from common.encoders.shapes import find_shape
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
-from common.replication import Run, Step
-from common.timing.memory import peak_memory
-from common.training.classifier import EncoderClassifier
+from common.run.replication import Run, Step
 from replications.deebert.method import fresh_off_ramps, with_off_ramps
 from replications.deebert.names import DEEBERT
 

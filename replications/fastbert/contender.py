@@ -15,7 +15,7 @@ from common.early_exit.contender import ExitContender
 from common.early_exit.multi_exit import adamw_with_rate
 from common.early_exit.operating_points import entropy_thresholds
 from common.methods import Method
-from common.replication import Step
+from common.run.replication import Step
 from common.task_run import ModuleT, TaskRun
 from common.training.batches import Batch
 from common.training.loop import TrainingPlan

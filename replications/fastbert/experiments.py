@@ -31,8 +31,8 @@ from common.errors import UserError
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence, answers_name, at_layer, seconds_name
 from common.records.statistics import bootstrap_mean
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.timing.paired import PairedThroughput
 from replications.fastbert.contender import SETTINGS, FastBERT

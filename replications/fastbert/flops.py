@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.timing.flops import EncoderShape, encoder_flops, linear_flops
-from common.timing.parameters import linear_parameters
+from common.costs.flops import EncoderShape, encoder_flops, linear_flops
+from common.costs.parameters import linear_parameters
 from replications.fastbert.method import WIDTH
 
 TOKENS = 128

@@ -31,8 +31,8 @@ from common.early_exit.rules import ExitState, entropy, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import tokens_present
 from common.errors import UserError
+from common.models.classifier import task_loss
 from common.training.batches import Batch
-from common.training.classifier import task_loss
 from common.training.token_states import TokenBatch
 
 WIDTH = 128

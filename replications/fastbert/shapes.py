@@ -11,12 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from common.costs.flops import EncoderShape
 from common.early_exit.full_size import FullSize
 from common.early_exit.imposed import TOKENS, shape_of
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
-from common.replication import Run, Step
-from common.timing.flops import EncoderShape
-from common.training.classifier import EncoderClassifier
+from common.run.replication import Run, Step
 from replications.fastbert.flops import PrintedCount, head_flops, head_parameters
 from replications.fastbert.method import EveryLayerClassified, ExitClassifier, Students, Teacher, UncertaintyAtMost
 from replications.fastbert.names import FASTBERT, TEACHER

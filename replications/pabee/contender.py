@@ -17,7 +17,7 @@ from common.early_exit.contender import ExitContender
 from common.early_exit.operating_points import confidence_thresholds, entropy_thresholds
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow, ExitRule
 from common.methods import Method
-from common.replication import Step
+from common.run.replication import Step
 from common.task_run import TaskRun
 from common.training.loop import TrainingPlan
 from replications.pabee.method import PABEE, adamw_with_exits_at, joint_loss, leaves_after, leaves_within

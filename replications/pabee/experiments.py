@@ -12,6 +12,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from common.costs.flops import classifier_flops
 from common.early_exit.cost import pooled_head_flops
 from common.early_exit.standard import (
     SPEEDUPS,
@@ -27,10 +28,9 @@ from common.early_exit.systems import OnTheClock, Scored, System
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Array, Evidence, answers_name
 from common.records.statistics import bootstrap_mean, bootstrap_statistic
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
-from common.timing.flops import classifier_flops
 from common.timing.paired import PairedThroughput
 from replications.pabee.contender import SETTINGS, BranchyNet, ConfidenceExits, PatientExits, ShallowDeep, Tolerant
 from replications.pabee.names import (

@@ -27,8 +27,8 @@ from common.early_exit.rules import ExitState, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
+from common.models.classifier import head_dropout, load_with_metadata
 from common.training.batches import Batch
-from common.training.classifier import head_dropout, load_with_metadata
 from common.training.loop import MakeOptimizer
 
 # -- The model: one exit after every layer ----------------------------------------------------------------------------

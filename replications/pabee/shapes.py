@@ -7,13 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from common.costs.flops import EncoderShape
+from common.costs.parameters import linear_parameters
 from common.early_exit.full_size import FullSize
 from common.early_exit.imposed import shape_of
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
-from common.replication import Run, Step
-from common.timing.flops import EncoderShape
-from common.timing.parameters import linear_parameters
-from common.training.classifier import EncoderClassifier
+from common.run.replication import Run, Step
 from replications.pabee.method import PABEE, leaves_after
 from replications.pabee.names import PABEE as NAME
 from replications.pabee.names import half_patience, patience_setting

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from common.baselines import RECIPES, Recipe
+from common.costs.flops import EncoderShape, linear_flops, pooler_flops
 from common.early_exit.contender import ExitContender
 from common.early_exit.multi_exit import adamw_with_rate
 from common.early_exit.operating_points import confidence_thresholds
 from common.errors import UserError
 from common.methods import Method
-from common.replication import Step
+from common.run.replication import Step
 from common.task_run import TaskRun
-from common.timing.flops import EncoderShape, linear_flops, pooler_flops
 from common.training.loop import TrainingPlan
 from replications.right_tool import method
 from replications.right_tool.method import LEARNED, RELEASED, ConfidenceAtLeast, calibrate, classifier_layers

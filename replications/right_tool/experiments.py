@@ -23,8 +23,8 @@ from common.early_exit.standard import (
 from common.early_exit.systems import OnTheClock, Scored, System
 from common.records.measurements import Measurement
 from common.records.predictions import Array, at_layer, static_name
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from replications.right_tool.contender import SETTINGS, NotCalibrated, ReleasedMix, RightTool
 from replications.right_tool.method import classifier_layers

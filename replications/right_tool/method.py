@@ -34,8 +34,8 @@ from common.early_exit.rules import ExitState, require_classes
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
+from common.models.classifier import head_dropout, load_with_metadata, task_loss
 from common.training.batches import Batch
-from common.training.classifier import head_dropout, load_with_metadata, task_loss
 
 LEARNED, RELEASED = "learned", "released"
 """What becomes of the mix s_j in training: it learns, or it stays as it was drawn."""

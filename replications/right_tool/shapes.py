@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from common.costs.flops import EncoderShape, pooler_flops
+from common.costs.parameters import classifier_parameters, linear_parameters
 from common.early_exit.full_size import FullSize
 from common.early_exit.imposed import shape_of
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
-from common.replication import Run, Step
-from common.timing.flops import EncoderShape, pooler_flops
-from common.timing.parameters import classifier_parameters, linear_parameters
-from common.training.classifier import EncoderClassifier
+from common.run.replication import Run, Step
 from replications.right_tool.contender import added_flops
 from replications.right_tool.method import RightTool, classifier_layers
 from replications.right_tool.names import RIGHT_TOOL

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.early_exit.runtime import Outcome
 from common.methods import ONLY, Answer, Contender, Method, Setting
-from common.replication import Step
+from common.run.replication import Step
 from common.tasks.task import Example
 from replications.sparse_distillation.corpus import has_unlabelled
 from replications.sparse_distillation.distillation import FT, KD, Distillation, bag_split, dan_logits, gold

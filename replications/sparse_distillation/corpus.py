@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UserError
-from common.replication import Run
+from common.run.replication import Run
 from common.tasks import load_task
 from common.tasks.catalogue import match_key
 from common.tasks.plain_text import paragraphs, sentences, squad_questions, texts_of, without_markup

@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from common.costs.estimates import token_estimate
 from common.errors import UserError
+from common.models.classifier import classifier_logits, task_loss
 from common.task_run import TaskRun
 from common.tasks.task import Example, Task
-from common.timing.estimates import token_estimate
 from common.training.batches import Batch, BucketedBatches, EncodedSplit, encode
-from common.training.classifier import classifier_logits, task_loss
 from common.training.loop import TrainingPlan
 from replications.sparse_distillation.corpus import cut, unlabelled
 from replications.sparse_distillation.design import Design, Student

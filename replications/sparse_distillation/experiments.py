@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from common.records.measurements import Measurement
-from common.replication import Run, Step
 from common.rows import Rows
+from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from replications.sparse_distillation.answers import (
     DOCUMENT_TASKS,

@@ -110,7 +110,7 @@ def _parse(predictor: Predictor, line: str, where: str) -> Text:
 
 def _save(options: argparse.Namespace) -> None:
     check_free(options.folder)  # First of all: the imports take seconds, the training hours.
-    from common.progress import say
+    from common.run.progress import say
     from replications.sparse_distillation.take_home import trained
 
     trained(options, say).save(options.folder)

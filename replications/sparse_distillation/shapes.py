@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.records.measurements import Measurement
-from common.replication import Run, Step
+from common.run.replication import Run, Step
 from replications.sparse_distillation.shapes_memory import check_memory, footprint_rows
 from replications.sparse_distillation.shapes_roofline import ceiling_rows
 from replications.sparse_distillation.shapes_speed import (

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from common.costs.memory import PeakMemory, peak_memory
 from common.errors import UserError
 from common.records.measurements import Measurement
-from common.replication import Run
-from common.timing.memory import PeakMemory, peak_memory
+from common.run.replication import Run
 from replications.sparse_distillation.shapes_systems import Drawn, Systems
 
 SPARE = 200_000_000

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from common.costs.flops import EncoderShape, classifier_flops
+from common.costs.parameters import classifier_parameters, linear_parameters
 from common.encoders.shapes import find_shape, random_encoder
-from common.timing.flops import EncoderShape, classifier_flops
-from common.timing.parameters import classifier_parameters, linear_parameters
-from common.training.classifier import EncoderClassifier, PooledClassifier
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from replications.sparse_distillation.method import DAN
 from replications.sparse_distillation.names import FULL_STUDENT, FULL_TEACHER
 from replications.sparse_distillation.students import CNN, BiLSTM, bilstm_dense_parameters, cnn_dense_parameters

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.records.measurements import Measurement
 from common.records.statistics import bootstrap_statistic
-from common.replication import Run
+from common.run.replication import Run
 from common.tasks.builtin.lexicon import ADVERBS, HELD_OUT, THING_VERBS, TRAIN, VERBS, Lexicon
 from common.timing.paired import PairedThroughput
 from replications.sparse_distillation.engine.bags import Bag

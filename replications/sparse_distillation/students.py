@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from common.timing.parameters import linear_parameters
+from common.costs.parameters import linear_parameters
 from common.training.batches import Batch
 
 WEIGHTS = "student.safetensors"

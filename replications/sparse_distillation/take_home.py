@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from common.artifacts import ArtifactStore, default_root
 from common.errors import UserError
-from common.progress import RunProgress
-from common.replication import Run, Step
-from common.runner import Relay, Request
+from common.run.artifacts import ArtifactStore, default_root
+from common.run.progress import RunProgress
+from common.run.replication import Run, Step
+from common.run.runner import Relay, Request
 from common.task_run import TaskRun
 from replications.sparse_distillation.corpus import check_unlabelled
 from replications.sparse_distillation.distillation import FT, KD, Distillation

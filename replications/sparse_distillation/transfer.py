@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from common.models.classifier import classifier_logits
 from common.records.measurements import Measurement
-from common.replication import Step
 from common.rows import Rows
+from common.run.replication import Step
 from common.training.batches import encode
-from common.training.classifier import classifier_logits
 from replications.sparse_distillation.design import Student
 from replications.sparse_distillation.distillation import (
     FROM_SCRATCH,

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 import torch
 
+from common.costs.flops import EncoderShape, layer_flops
 from common.early_exit.multi_exit import MultiExit
 from common.early_exit.rules import ImposedLayers
 from common.early_exit.runtime import run_early_exit
 from common.encoders.shapes import random_encoder
 from common.encoders.sources import PretrainedEncoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.tasks.builtin import builtin_task
 from common.tasks.task import Task
-from common.timing.flops import EncoderShape, layer_flops
 from common.timing.matmul_rate import ceiling_seconds, matmul_rate
 from common.training.batches import Batch, EncodedSplit, encode
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.deebert.method import fresh_off_ramps, with_off_ramps
 
 TOKENS = 64

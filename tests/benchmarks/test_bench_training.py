@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from common.costs.flops import EncoderShape, encoder_flops
 from common.devices import Precision, available_device, training_precision
 from common.encoders.shapes import random_encoder
 from common.encoders.sources import PretrainedEncoder
 from common.tasks.task import Task
-from common.timing.flops import EncoderShape, encoder_flops
 from common.timing.matmul_rate import matmul_rate
 from common.timing.paired import paired_throughput
 from common.training.batches import Batch, BucketedBatches, EncodedSplit

@@ -17,7 +17,7 @@ from kit.fake_paper import FakePaper
 from common import cli
 from common.encoders import sources
 from common.encoders.checkpoints import WEIGHTS
-from common.replication import choose, find_replications
+from common.run.replication import choose, find_replications
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HEAVY = {"accelerate", "datasets", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "transformers"}
@@ -126,7 +126,7 @@ def two_papers(fake: FakePaper, monkeypatch: pytest.MonkeyPatch) -> Path:
     (other / "paper.yaml").write_text(yaml.safe_dump({**paper, "slug": "other_paper"}))
     both = find_replications(fake.folder.parent)
     assert [replication.slug for replication in both] == ["fake_paper", "other_paper"]
-    monkeypatch.setattr("common.replication.find_replications", lambda: both)
+    monkeypatch.setattr("common.run.replication.find_replications", lambda: both)
     return other
 
 

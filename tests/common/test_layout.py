@@ -20,7 +20,7 @@ def test_common_knows_no_paper() -> None:
 
 def test_what_the_list_needs_imports_nothing_heavy() -> None:
     """Follows the imports at the top of modules, from those of the commands' entry."""
-    entries = ["common.cli", "common.replication", "common.reporting.overview", "common.tasks.catalogue"]
+    entries = ["common.cli", "common.run.replication", "common.reporting.overview", "common.tasks.catalogue"]
     reached = reached_from(entries, COMMON)
     assert {name: used & HEAVY for name, used in reached.items() if used & HEAVY} == {}
     assert "common.records" in reached and "common.paper" in reached, "the walk follows imports"

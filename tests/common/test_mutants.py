@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.replication import ROOT
+from common.run.replication import ROOT
 from tests.mutants import MUTANTS, REGRESS, Mutant
 
 

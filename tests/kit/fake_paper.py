@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import replications
-from common import command, regress, replication
+from common import regress
+from common.run import command, replication
 
 SLUG = "fake_paper"
 
@@ -60,7 +61,7 @@ from pathlib import Path
 import numpy as np
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence
-from common.replication import Step
+from common.run.replication import Step
 
 HERE = Path(__file__).parent
 

@@ -14,9 +14,9 @@ import pytest
 
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
+from common.models.classifier import PooledClassifier
 from common.paper import Paper
-from common.replication import Replication, find_replications
-from common.training.classifier import PooledClassifier
+from common.run.replication import Replication, find_replications
 from common.training.loop import TrainingPlan
 
 PAPERS = find_replications()

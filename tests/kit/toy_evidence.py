@@ -15,7 +15,7 @@ from common.records.measurements import Measurement
 from common.records.predictions import Evidence, answers_name, compact
 from common.records.runs import RunRecord
 from common.records.verdicts import ClaimResult, decide_claims
-from common.replication import Replication, choose
+from common.run.replication import Replication, choose
 
 Array = NDArray[Any]
 

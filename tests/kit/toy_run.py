@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from common.artifacts import ArtifactStore
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence
-from common.replication import Journal, Run, Step, execute
+from common.run.artifacts import ArtifactStore
+from common.run.replication import Journal, Run, Step, execute
 from common.scales import SCALES
 from common.tasks.task import Example, Task
 

@@ -21,7 +21,7 @@ from kit.papers import (
 from kit.sources import COMMON, ROOT, imports, parse, reached_from, texts_in
 
 from common.baselines import SMOKE_ENCODER, SMOKE_PLAN
-from common.replication import Replication
+from common.run.replication import Replication
 from common.scales import SCALES
 
 PARTS = {"README.md", "paper.yaml", "method.py", "experiments.py", "claims.py", "__init__.py"}

@@ -6,10 +6,10 @@ from kit.papers import PAPERS, each_paper, paper_of
 
 from common.paper import Paper
 from common.records.runs import find_runs
-from common.replication import RESULTS, Replication
 from common.reporting.figures import figure_content
 from common.reporting.looks import Look, declared_look
 from common.reporting.series import Series
+from common.run.replication import RESULTS, Replication
 
 FACTS = [paper_of(replication) for replication in PAPERS]
 

@@ -9,15 +9,16 @@ from kit.papers import PAPERS, each_paper, settings_of
 from kit.toy_run import small_run
 
 from common.baselines import SMOKE_ENCODER, SMOKE_PLAN
-from common.replication import Replication
-from common.runner import Request, describe_plan
+from common.models.classifier import EncoderClassifier, classifier_logits
+from common.run.replication import Replication
+from common.run.runner import Request, describe_plan
 from common.scales import SCALES, find_scale
 from common.tasks.catalogue import SMOKE_TASKS, SOURCES, find_facts, known_tasks
 from common.tasks.metrics import score
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import FineTuner, encode_task
 
-BASE = Request(find_scale("base"), "builtin", None, 1, ())
+BASE = Request(find_scale("base"), "builtin", None, 1, (), encoder="random:tiny")
+"""With another encoder: MPNet is a download of its own."""
 
 
 @each_paper

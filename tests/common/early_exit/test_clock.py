@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from common.costs.flops import EncoderShape
 from common.early_exit.clock import BASELINE, BATCH_SIZE, Clock, Clocked
 from common.early_exit.imposed import WAITING, leaving, plain_classifier, spread_exits, waiting
+from common.models.classifier import EncoderClassifier
 from common.rows import Rows
 from common.scales import SCALES
-from common.timing.flops import EncoderShape
 from common.timing.paired import CONTROL, PairedTimings
 from common.training.batches import Batch, EncodedSplit
-from common.training.classifier import EncoderClassifier
 
 SCALE = replace(SCALES["smoke"], timing_examples=40, timing_rounds=2)
 

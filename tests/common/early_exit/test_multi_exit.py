@@ -9,7 +9,7 @@ from kit.toy_splits import split_of
 from common.early_exit.multi_exit import Heads, MultiExit, adamw_with_rate, depth_weighted_loss, summed_loss
 from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS
 from common.encoders.shapes import random_encoder
-from common.training.classifier import task_loss
+from common.models.classifier import task_loss
 from common.training.frozen import FrozenStates
 from common.training.loop import TrainingPlan
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 
+from common.costs.flops import EncoderShape, classifier_flops
 from common.early_exit.cost import exit_flops, flops_saving, pooled_head_flops
 from common.early_exit.operating_points import (
     OperatingPoint,
@@ -22,7 +23,6 @@ from common.early_exit.operating_points import (
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow, ExitRule, ExitState, entropy
 from common.early_exit.runtime import Outcome
 from common.errors import UserError
-from common.timing.flops import EncoderShape, classifier_flops
 
 TINY = EncoderShape(layers=4, hidden=64, intermediate=256, heads=4, vocabulary=100)
 

@@ -10,8 +10,8 @@ import torch
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS, first_token, mean_of_tokens, tokens_present
 from common.encoders.shapes import random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, PooledClassifier
 
 LENGTHS = (7, 3, 1)
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from common.replication import Journal
+from common.run.replication import Journal
 from common.timing import quiet
 from common.timing.interleave import Schedule, Stopwatch, time_interleaved
 from common.timing.quiet import Load, busy_now, collected_loads, timing_facts, watched_load

@@ -6,9 +6,9 @@ import torch
 from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS
 from common.encoders.shapes import random_encoder
 from common.encoders.sources import load_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.tasks.task import Example
 from common.training.batches import encode
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.frozen import FrozenBatches, FrozenStates, frozen_states
 
 CPU = torch.device("cpu")

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from common.devices import Precision
 from common.encoders.shapes import random_encoder
+from common.models.classifier import EncoderClassifier, classifier_logits
 from common.tasks.builtin import builtin_task
 from common.training.batches import Batch, BucketedBatches, EncodedSplit
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.finetune import classification_loss, new_classifier, write_report
 from common.training.loop import FitReport, TrainingPlan, fit
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from common.artifacts import ArtifactStore
 from common.encoders.layered import LayeredEncoder
 from common.encoders.sources import load_encoder
 from common.errors import UserError
-from common.replication import Run
+from common.models.classifier import EncoderClassifier, PooledClassifier
+from common.run.artifacts import ArtifactStore
+from common.run.replication import Run
 from common.scales import SCALES
 from common.tasks.builtin import builtin_task
 from common.training.batches import BucketedBatches
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.finetune import classification_loss
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import (

@@ -15,12 +15,12 @@ from common.early_exit.clock import BASELINE
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
 from common.methods import find_method
+from common.models.classifier import EncoderClassifier, classifier_logits
 from common.records.measurements import Measurement
-from common.replication import Run, choose
+from common.run.replication import Run, choose
 from common.scales import find_scale
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.loop import fit
 from replications.cascadebert import experiments
 from replications.cascadebert.contender import SETTINGS, SmallModels, between, complete_encoders

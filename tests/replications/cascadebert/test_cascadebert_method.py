@@ -14,8 +14,8 @@ from common.early_exit.runtime import all_exits, collect_logits, run_early_exit,
 from common.encoders.shapes import find_shape, random_encoder
 from common.encoders.sources import load_encoder
 from common.errors import UserError
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.training.batches import Batch, EncodedSplit
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.cascadebert.method import (
     Cascade,
     calibrated_loss,

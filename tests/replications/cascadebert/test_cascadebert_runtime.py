@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
+from common.models.classifier import EncoderClassifier
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier
 from replications.cascadebert.method import Cascade, closed_form, executed_layers, settles_above
 
 DEPTHS = (2, 4, 12)

@@ -7,10 +7,10 @@ import torch
 from kit.papers import classifier_size
 from kit.toy_run import shapes_run
 
+from common.costs.flops import EncoderShape
 from common.early_exit.imposed import plain_classifier, random_batch
 from common.encoders.shapes import find_shape, random_encoder
-from common.timing.flops import EncoderShape
-from common.training.classifier import EncoderClassifier, PooledClassifier
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from replications.cascadebert import shapes
 from replications.cascadebert.method import Cascade
 

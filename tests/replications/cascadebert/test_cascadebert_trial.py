@@ -9,9 +9,9 @@ import pytest
 import torch
 from kit.toy_run import small_run, toy_task
 
+from common.models.classifier import classifier_logits
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
-from common.training.classifier import classifier_logits
 from common.training.loop import fit
 from replications.cascadebert import contender
 from replications.cascadebert.contender import SETTINGS, CascadeBERT, SmallModels, complete_encoders

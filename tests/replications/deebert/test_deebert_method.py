@@ -14,9 +14,9 @@ from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, MEAN, POOLINGS
 from common.encoders.shapes import random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier, task_loss
 from common.tasks.task import Example, Task
 from common.training.batches import Batch
-from common.training.classifier import EncoderClassifier, PooledClassifier, task_loss
 from common.training.finetune import new_classifier
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import TrainingPlan, fit

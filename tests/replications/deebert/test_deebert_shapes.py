@@ -4,12 +4,12 @@ import pytest
 from kit.toy_evidence import record_of
 from kit.toy_run import shapes_run
 
+from common.costs.flops import EncoderShape
 from common.early_exit.full_size import Bench, FullSize
 from common.encoders.shapes import find_shape, random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.records.predictions import Evidence, at_layer
-from common.timing.flops import EncoderShape
 from common.timing.paired import CONTROL
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.deebert import shapes
 from replications.deebert.claims import expected_equals_measured
 

@@ -14,8 +14,8 @@ from common.early_exit.multi_exit import Heads
 from common.early_exit.runtime import collect_logits
 from common.early_exit.systems import OnTheClock, Scored, System
 from common.methods import find_method
+from common.models.classifier import EncoderClassifier, classifier_logits
 from common.task_run import TaskRun
-from common.training.classifier import EncoderClassifier, classifier_logits
 from common.training.frozen import FrozenBatches, frozen_states
 from common.training.loop import fit
 from replications.deebert.contender import DeeBERT

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
+from common.models.classifier import classifier_logits
 from common.training.batches import BucketedBatches, EncodedSplit
-from common.training.classifier import classifier_logits
 from common.training.loop import TrainingPlan, fit, fused_adamw
 from common.training.token_states import LayerStates, TokenBatches
 from replications.fastbert.method import (

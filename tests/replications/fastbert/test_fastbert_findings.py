@@ -8,10 +8,10 @@ from kit.toy_run import picked, run_steps, small_run, toy_task
 
 from common.early_exit.clock import BASELINE
 from common.errors import UserError
+from common.models.classifier import EncoderClassifier
 from common.records.measurements import Measurement
-from common.replication import Run
+from common.run.replication import Run
 from common.task_run import TaskRun
-from common.training.classifier import EncoderClassifier
 from replications.fastbert import experiments
 from replications.fastbert.experiments import Findings
 from replications.fastbert.method import Teacher

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from common.costs.flops import EncoderShape, classifier_flops
 from common.early_exit.cost import exit_flops
 from common.early_exit.imposed import shape_of
-from common.timing.flops import EncoderShape, classifier_flops
 from replications.fastbert.flops import PrintedCount, head_flops, head_parameters, teacher_flops
 from replications.fastbert.method import ExitClassifier
 

@@ -8,7 +8,7 @@ from common.early_exit import full_size
 from common.early_exit.full_size import Bench, FullSize
 from common.early_exit.imposed import plain_classifier, shape_of
 from common.paper import load_paper
-from common.replication import ROOT
+from common.run.replication import ROOT
 from replications.fastbert import shapes
 from replications.fastbert.flops import PrintedCount
 from replications.fastbert.method import ExitClassifier, UncertaintyAtMost

@@ -16,7 +16,7 @@ from common.early_exit.rules import ConfidenceAbove, EntropyBelow
 from common.early_exit.runtime import simulate
 from common.records.measurements import Measurement
 from common.records.predictions import answers_name
-from common.replication import Run
+from common.run.replication import Run
 from common.task_run import TaskRun
 from common.tasks.metrics import points_along
 from replications.pabee import claims, experiments

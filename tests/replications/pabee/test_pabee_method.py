@@ -14,8 +14,8 @@ from common.early_exit.runtime import all_exits, collect_logits, run_early_exit,
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
 from common.errors import UserError
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.training.batches import BucketedBatches
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from common.training.loop import TrainingPlan, fit
 from replications.pabee.method import (
     PABEE,

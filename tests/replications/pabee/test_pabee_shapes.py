@@ -3,14 +3,14 @@
 import pytest
 from kit.toy_run import shapes_run
 
+from common.costs.flops import EncoderShape, classifier_flops
 from common.early_exit.cost import exit_flops
 from common.early_exit.full_size import Bench, FullSize
 from common.early_exit.imposed import TOKENS, plain_classifier, shape_of
 from common.encoders.shapes import random_encoder
+from common.models.classifier import PooledClassifier
 from common.records.measurements import Measurement
-from common.timing.flops import EncoderShape, classifier_flops
 from common.timing.paired import CONTROL
-from common.training.classifier import PooledClassifier
 from replications.pabee import shapes
 from replications.pabee.method import Exits
 

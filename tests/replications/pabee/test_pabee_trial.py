@@ -9,8 +9,8 @@ from kit.toy_run import small_run, toy_task
 
 from common.early_exit.runtime import collect_logits
 from common.early_exit.systems import Scored
+from common.models.classifier import classifier_logits
 from common.task_run import TaskRun
-from common.training.classifier import classifier_logits
 from replications.pabee.contender import SETTINGS, PatientExits
 
 CPU = torch.device("cpu")

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.costs.flops import EncoderShape
+from common.costs.parameters import encoder_parameters
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
 from common.errors import UserError
-from common.timing.flops import EncoderShape
-from common.timing.parameters import encoder_parameters
 from common.training.batches import BucketedBatches, EncodedSplit
 from common.training.loop import TrainingPlan, fit
 from replications.right_tool.method import (

@@ -5,11 +5,11 @@ import torch
 from kit.toy_evidence import record_of
 from kit.toy_run import shapes_run
 
+from common.costs.flops import EncoderShape
 from common.early_exit.full_size import Bench, FullSize
 from common.encoders.shapes import find_shape, random_encoder
+from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.records.claims import Check
-from common.timing.flops import EncoderShape
-from common.training.classifier import EncoderClassifier, PooledClassifier
 from replications.right_tool import shapes
 from replications.right_tool.claims import parameter_overhead
 from replications.right_tool.method import RightTool

@@ -9,6 +9,7 @@ from kit.toy_evidence import record_of
 from kit.toy_run import picked, run_steps, small_run, toy_task
 from torch import Tensor
 
+from common.costs.flops import EncoderShape
 from common.early_exit.cost import exit_flops
 from common.early_exit.runtime import collect_logits, simulate
 from common.errors import UserError
@@ -17,7 +18,6 @@ from common.records.claims import Decision
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence, at_layer, static_name
 from common.task_run import TaskRun
-from common.timing.flops import EncoderShape
 from replications.right_tool.claims import favourable, five_times, top_point_drop
 from replications.right_tool.contender import NotCalibrated, ReleasedMix, RightTool, added_flops
 from replications.right_tool.experiments import calibration_error, operating_points, trained_steps

@@ -10,10 +10,10 @@ from kit.toy_run import quiet
 from toy_student import CORPUS, DESIGN, student
 from toy_texts import TOY_SCALE, toy_settings, write_reviews
 
-from common.artifacts import ArtifactStore
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence
-from common.replication import Run
+from common.run.artifacts import ArtifactStore
+from common.run.replication import Run
 from common.scales import SCALES
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.experiments import trained_steps

@@ -7,8 +7,8 @@ import pytest
 import torch
 from toy_texts import students_of
 
-from common.replication import Run
-from common.timing.flops import classifier_flops
+from common.costs.flops import classifier_flops
+from common.run.replication import Run
 from common.timing.paired import CONTROL
 from replications.sparse_distillation import clock
 from replications.sparse_distillation.clock import BATCH_SIZE, run_all, speeds, tokenisation_times

@@ -10,7 +10,7 @@ from toy_texts import students_of
 
 from common.errors import UserError
 from common.methods import ONLY, find_method
-from common.replication import Run
+from common.run.replication import Run
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from replications.sparse_distillation.contender import DistilledDAN

@@ -9,7 +9,7 @@ import pytest
 from toy_texts import write_squad
 
 from common.errors import UserError
-from common.replication import Run
+from common.run.replication import Run
 from common.tasks import load_task
 from common.tasks.task import Example, Task
 from replications.sparse_distillation import corpus as corpus_module

@@ -13,8 +13,8 @@ import pytest
 
 from common.paper import load_paper
 from common.records.measurements import Measurement
-from common.replication import Run
 from common.rows import Rows
+from common.run.replication import Run
 from common.tasks.task import Example, Task
 from replications.sparse_distillation import experiments
 from replications.sparse_distillation.design import VARIANTS, Design

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_texts import students_of
 
-from common.replication import Run
+from common.run.replication import Run
 from common.tasks.task import Example, Task
 from replications.sparse_distillation.distillation import SYSTEMS, dan_logits
 from replications.sparse_distillation.engine.bags import BagSplit

@@ -10,7 +10,7 @@ from toy_texts import students_of
 
 from common import task_run
 from common.paper import load_paper
-from common.replication import Run
+from common.run.replication import Run
 from common.training.loop import FitReport
 from replications.sparse_distillation import transfer
 from replications.sparse_distillation.distillation import (

@@ -15,7 +15,7 @@ from toy_texts import students_of
 from common import task_run
 from common.baselines import RECIPES
 from common.errors import UserError
-from common.replication import Run
+from common.run.replication import Run
 from common.task_run import TaskRun
 from common.tasks.task import Example, Task
 from common.training.loop import FitReport

@@ -8,7 +8,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from common.replication import Run
+from common.run.replication import Run
 from common.scales import Scale
 from common.task_run import TaskRun
 from replications.sparse_distillation.design import Design

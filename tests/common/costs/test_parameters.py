@@ -15,8 +15,8 @@ from transformers import (
     RobertaConfig,
 )
 
-from common.timing.flops import EncoderShape
-from common.timing.parameters import (
+from common.costs.flops import EncoderShape
+from common.costs.parameters import (
     attention_parameters,
     classifier_parameters,
     embedding_parameters,

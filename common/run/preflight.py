@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.errors import UserError
-from common.progress import say
+from common.run.progress import say
 from common.timing.quiet import QUIET, busy_now
 
 CHECKPOINT_COPIES = 6

@@ -73,7 +73,7 @@ def recipe_key(recipe: Recipe) -> str:
 def default_root() -> Path:
     """The folder named by the environment variable REPRODUCE_CACHE, else .cache/reproduce in the checkout."""
     named = os.environ.get("REPRODUCE_CACHE")
-    return Path(named).expanduser() if named else Path(__file__).resolve().parents[1] / ".cache" / "reproduce"
+    return Path(named).expanduser() if named else Path(__file__).resolve().parents[2] / ".cache" / "reproduce"
 
 
 class ArtifactStore:

@@ -4,7 +4,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from common.timing.memory import PeakMemory, peak_memory
+from common.costs.memory import PeakMemory, peak_memory
 
 MIB = 2**20
 

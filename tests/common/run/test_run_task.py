@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import ArtifactStore
 from common.errors import UserError
-from common.replication import Run
-from common.runner import Request
+from common.run.artifacts import ArtifactStore
+from common.run.replication import Run
+from common.run.runner import Request
 from common.scales import SCALES
 
 

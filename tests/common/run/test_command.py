@@ -11,13 +11,14 @@ import pytest
 from filelock import FileLock
 from kit.fake_paper import FakePaper
 
-from common import cli, preflight, replication
-from common.artifacts import default_root
+from common import cli
 from common.errors import UserError
-from common.preflight import alone_at_work, check_room, check_writable, warn_if_busy
 from common.records.measurements import read_measurements
+from common.run import preflight, replication
+from common.run.artifacts import default_root
+from common.run.preflight import alone_at_work, check_room, check_writable, warn_if_busy
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 OWN = ["run", "fake-paper"]
 RECORD = ["record", "fake-paper"]
 

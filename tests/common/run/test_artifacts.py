@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from common import artifacts
-from common.artifacts import ArtifactStore, default_root, differences, find_damage, recipe_key
 from common.errors import UserError
+from common.run import artifacts
+from common.run.artifacts import ArtifactStore, default_root, differences, find_damage, recipe_key
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -351,11 +351,11 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("REPRODUCE_CACHE", str(tmp_path))
     assert default_root() == tmp_path
     monkeypatch.delenv("REPRODUCE_CACHE")
-    assert default_root() == Path(__file__).resolve().parents[2] / ".cache" / "reproduce"
+    assert default_root() == Path(__file__).resolve().parents[3] / ".cache" / "reproduce"
 
 
 def test_the_store_is_importable_without_torch() -> None:
-    code = "import sys, common.artifacts; print('torch' in sys.modules)"
+    code = "import sys, common.run.artifacts; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

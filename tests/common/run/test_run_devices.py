@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from common.artifacts import ArtifactStore
 from common.devices import training_precision
 from common.environment import CHECKOUT
-from common.progress import RunProgress
 from common.records.measurements import Measurement
-from common.replication import Journal, Run, Step, execute
+from common.run.artifacts import ArtifactStore
+from common.run.progress import RunProgress
+from common.run.replication import Journal, Run, Step, execute
 from common.scales import find_scale
 
 

@@ -9,7 +9,7 @@ A count is a number of scalars, biases and layer norms included. Each set of sha
 
 from __future__ import annotations
 
-from common.timing.flops import EncoderShape
+from common.costs.flops import EncoderShape
 
 
 def linear_parameters(inputs: int, outputs: int) -> int:
@@ -48,7 +48,7 @@ def position_bias_parameters(shape: EncoderShape) -> int:
 
 
 def pooler_parameters(shape: EncoderShape) -> int:
-    """A dense `hidden` to `hidden` layer (see `common.timing.flops.pooler_flops` for where it appears)."""
+    """A dense `hidden` to `hidden` layer (see `common.costs.flops.pooler_flops` for where it appears)."""
     return linear_parameters(shape.hidden, shape.hidden)
 
 

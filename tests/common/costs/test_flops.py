@@ -19,7 +19,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from common.timing.flops import (
+from common.costs.flops import (
     EncoderShape,
     attention_flops,
     classifier_flops,

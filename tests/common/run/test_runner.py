@@ -16,19 +16,20 @@ from pathlib import Path
 import pytest
 from kit.fake_paper import FakePaper
 
-from common import cli, command, environment, runner
-from common.artifacts import ArtifactStore
+from common import cli, environment
 from common.errors import UserError
-from common.progress import RunProgress
 from common.records.measurements import Measurement, read_claims, read_measurements, write_measurements
-from common.replication import Run, choose
-from common.runner import Request
+from common.run import command, runner
+from common.run.artifacts import ArtifactStore
+from common.run.progress import RunProgress
+from common.run.replication import Run, choose
+from common.run.runner import Request
 from common.scales import find_scale
 from common.tasks.catalogue import known_tasks
 from replications.deebert.experiments import TASKS
 
 SMOKE = ["run", "fake-paper", "--scale", "smoke"]
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def request(**options: str) -> Request:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import ArtifactStore, find_damage, recipe_key
+from common.run.artifacts import ArtifactStore, find_damage, recipe_key
 
 RECIPE = {"kind": "backbone", "seed": 0}
 NAME = "backbone"
@@ -23,8 +23,8 @@ NAME = "backbone"
 PROGRAM = """
 import os, shutil, signal, sys, time
 from pathlib import Path
-import common.artifacts as artifacts
-from common.artifacts import ArtifactStore
+import common.run.artifacts as artifacts
+from common.run.artifacts import ArtifactStore
 
 root, log, place = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
@@ -87,7 +87,7 @@ print(folder)
 def start(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    checkout = str(Path(__file__).resolve().parents[2])
+    checkout = str(Path(__file__).resolve().parents[3])
 
     def run(place: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

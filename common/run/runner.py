@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from common.artifacts import ArtifactStore, default_root
 from common.environment import environment
 from common.errors import UserError
-from common.progress import RunProgress, duration, say
 from common.records.measurements import Measurement, write_json, write_measurements
 from common.records.predictions import write_predictions
-from common.replication import Journal, Replication, Run, Step, execute
+from common.run.artifacts import ArtifactStore, default_root
+from common.run.progress import RunProgress, duration, say
+from common.run.replication import Journal, Replication, Run, Step, execute
 from common.scales import Scale, find_scale
 from common.tasks import canonical_names
 from common.tasks.catalogue import check_source, find_facts

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.artifacts import default_root
 from common.errors import UserError
-from common.preflight import alone_at_work, check_room, check_writable, warn_if_busy
-from common.progress import RunProgress, duration, say
 from common.records.measurements import read_claims
 from common.records.runs import LOCAL, find_runs, read_run
-from common.replication import RESULTS, ROOT, TABLES, Replication
-from common.runner import Prepared, Request, names_and_seconds, prepare, run_steps, write_run
+from common.run.artifacts import default_root
+from common.run.preflight import alone_at_work, check_room, check_writable, warn_if_busy
+from common.run.progress import RunProgress, duration, say
+from common.run.replication import RESULTS, ROOT, TABLES, Replication
+from common.run.runner import Prepared, Request, names_and_seconds, prepare, run_steps, write_run
 
 
 @dataclass(frozen=True)

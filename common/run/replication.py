@@ -27,19 +27,19 @@ from common.tasks.catalogue import SMOKE_TASKS
 if TYPE_CHECKING:
     import torch
 
-    from common.artifacts import ArtifactStore
     from common.devices import TimingChoice
     from common.encoders.sources import PretrainedEncoder
     from common.paper import Paper
-    from common.progress import RunProgress
     from common.records.claims import Decide
     from common.records.facts import RunFacts
     from common.records.predictions import Evidence
+    from common.run.artifacts import ArtifactStore
+    from common.run.progress import RunProgress
     from common.tasks.description import DataSummary
     from common.tasks.task import Task
     from common.timing.quiet import Load
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 TABLES = ROOT / "tables"
 README = ROOT / "README.md"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AlbertConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedConfig, RobertaConfig
 
+from common.models.classifier import classifier_logits, head_dropout
 from common.training.batches import Batch, EncodedSplit
-from common.training.classifier import classifier_logits, head_dropout
 
 CPU = torch.device("cpu")
 

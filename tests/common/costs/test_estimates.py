@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.costs.estimates import PIECES_PER_WORD, SPECIAL_TOKENS, token_estimate
 from common.tasks.task import Example
-from common.timing.estimates import PIECES_PER_WORD, SPECIAL_TOKENS, token_estimate
 
 SHORT, LONG = Example("a b", None, 0), Example("a b c d e f", "g h i j", 1)
 

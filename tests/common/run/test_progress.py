@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.progress import ERASE, RunProgress, duration, say
+from common.run.progress import ERASE, RunProgress, duration, say
 
 
 @dataclass

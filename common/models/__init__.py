@@ -1,0 +1,1 @@
+"""Classifiers on encoders: heads, saving and loading."""

@@ -1,0 +1,1 @@
+"""How a command is carried out: requests, steps, journal, artifact store, progress."""
