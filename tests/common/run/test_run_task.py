@@ -78,5 +78,6 @@ def test_a_run_tells_what_it_made_of_its_data(tmp_path: Path) -> None:
 
 def test_two_spellings_on_the_command_line_are_one_task(tmp_path: Path) -> None:
     write(tmp_path / "subj", 40, 40)
-    options = Namespace(scale="smoke", data="files", data_dir=str(tmp_path), seeds="1", tasks="subj,Subj, SST2")
+    given = {"scale": "smoke", "data": "files", "data_dir": str(tmp_path), "seeds": "1", "tasks": "subj,Subj, SST2"}
+    options = Namespace(**given, encoder="", timing_device="auto")
     assert Request.parse(options).tasks == ("subj", "sst-2")
