@@ -30,6 +30,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def publishes(slug: str) -> bool:
+    """Whether a number of its tables could be had."""
+    return any(table.cells for table in load_paper(ROOT / "replications" / slug / "paper.yaml").tables)
+
+
 def everything(table: Table) -> Iterator[Measurement]:
     """Measure every published number with three seeds and intervals, and as tuned on dev."""
     for metric in table.metrics:
@@ -92,7 +97,7 @@ def test_tables_of_the_records_fit_their_page(slug: str, tmp_path: Path) -> None
     assert faults(tmp_path) == []
 
 
-@pytest.mark.parametrize("slug", PAPERS)
+@pytest.mark.parametrize("slug", [slug for slug in PAPERS if publishes(slug)])
 def test_tables_of_a_run_that_measures_everything_fit_their_page(slug: str, tmp_path: Path) -> None:
     paper = load_paper(ROOT / "replications" / slug / "paper.yaml")
     write_tables(paper, [full_run(paper)], tmp_path)
