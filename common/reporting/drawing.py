@@ -15,6 +15,7 @@ from common.reporting.series import AT, Series
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 PANELS_ABREAST = 3
@@ -103,14 +104,27 @@ def draw_panel(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if figure.x.log:
         ax.set_xscale("log")
+        _plain_numbers(ax.xaxis)
     if figure.y.log:
         ax.set_yscale("log")
+        _plain_numbers(ax.yaxis)
     else:
         if window is not None:
             _look_through(ax, series, of_label, window)
         _widen(ax)
     ax.set_xlabel(figure.x.label)
     ax.set_ylabel(figure.y.label)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """On a logarithmic axis that spans less than two powers of ten: 1, 2, 3, 5 as they are, not as powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if 0 < low < high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _look_through(ax: Axes, series: Sequence[Series], of_label: Mapping[str, Look], window: Window) -> None:
