@@ -25,9 +25,6 @@ from common.tasks.metrics import score
 class ExitContender(EncoderContender):
     """A backbone with an exit after every layer, and a rule with one number: a threshold, a patience."""
 
-    def __hash__(self) -> int:
-        return id(self)
-
     # -- What a method says of itself ---------------------------------------------------------------------------------
 
     @abstractmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +21,3 @@ def exit_flops(shape: EncoderShape, tokens: int, head: int | NDArray[np.int64]) 
     layers = np.arange(1, shape.layers + 1, dtype=np.int64)
     heads = np.cumsum(np.broadcast_to(np.asarray(head, dtype=np.int64), shape.layers))
     return embedding_flops(shape, tokens) + layers * layer_flops(shape, tokens) + heads
-
-
-def flops_saving(shape: EncoderShape, head: int, lengths: Sequence[int], exit_layers: Sequence[int]) -> float:
-    """Share of FLOPs saved against the plain classifier (all layers, one head) on texts of these lengths."""
-    spent, full = 0, 0
-    for tokens, layer in zip(lengths, exit_layers, strict=True):
-        spent += int(exit_flops(shape, tokens, head)[layer - 1])
-        full += embedding_flops(shape, tokens) + shape.layers * layer_flops(shape, tokens) + head
-    return 1 - spent / full

@@ -80,11 +80,6 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 fill [0, 1) evenly: any share is met to within one text or two."""
 
 
-def nearest_saving(points: Sequence[OperatingPoint], layer_saving: float) -> OperatingPoint:
-    """The point whose share of saved layers is nearest to `layer_saving`."""
-    return min(points, key=lambda p: abs(p.layer_saving - layer_saving))
-
-
 def between(points: Sequence[OperatingPoint], layer_saving: float) -> Mixture:
     """The settings around a share of saved layers, mixed so that it is met; at the curve's end, its last setting."""
     ordered = sorted(points, key=lambda p: p.layer_saving)

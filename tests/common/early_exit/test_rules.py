@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 
 from common.costs.flops import EncoderShape, classifier_flops
-from common.early_exit.cost import exit_flops, flops_saving, pooled_head_flops
+from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.operating_points import (
     OperatingPoint,
     confidence_thresholds,
     entropy_thresholds,
     fastest_within,
-    nearest_saving,
     sweep,
 )
 from common.early_exit.rules import ConfidenceAbove, EntropyBelow, ExitRule, ExitState, entropy
@@ -86,7 +85,6 @@ def test_the_fastest_point_within_the_drop_is_chosen() -> None:
     assert fastest_within(points, 0.9, 0.005).threshold == 0.1
     assert fastest_within(points, 0.9, 0.004).threshold == 0.0
     assert fastest_within(points, 0.9, 0.03).threshold == 0.2
-    assert nearest_saving(points, 0.45).threshold == 0.2
     with pytest.raises(ValueError, match="no operating point"):
         fastest_within(points[1:], 0.9, 0.0)
 
@@ -102,14 +100,6 @@ def test_exit_flops_are_those_of_the_truncated_classifier_plus_the_heads_on_the_
 def test_exits_may_cost_something_else_at_each_layer() -> None:
     cost = exit_flops(TINY, 16, np.array([5, 0, 7, 100])) - exit_flops(TINY, 16, 0)
     assert cost.tolist() == [5, 5, 12, 112]
-
-
-def test_flops_saving_counts_heads_and_lengths() -> None:
-    head = pooled_head_flops(TINY, 2)
-    full = classifier_flops(TINY, 10, 2) + classifier_flops(TINY, 20, 2)
-    spent = exit_flops(TINY, 10, head)[0] + exit_flops(TINY, 20, head)[3]
-    assert flops_saving(TINY, head, [10, 20], [1, 4]) == pytest.approx(1 - spent / full)
-    assert flops_saving(TINY, head, [10], [4]) < 0, "never leaving early costs more than the plain classifier"
 
 
 def test_an_outcome_reports_its_saving() -> None:
