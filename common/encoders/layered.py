@@ -139,8 +139,8 @@ class LayeredEncoder(nn.Module):
     def prepare_mask(self, h: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """The mask that `layer` takes, for hidden states h (B, L, any) and a padding mask (B, L).
 
-        Its rows along dimension 0 are those of the batch (see `select_rows`); which tokens are padding is read from it
-        by `common.encoders.pooling.tokens_present`.
+        Its rows along dimension 0 are those of the batch, so `mask[rows]` is the mask of those rows; which tokens are
+        padding is read from it by `common.encoders.pooling.tokens_present`.
 
         Returns:
             (B, 1, L, L), or None if there is no padding. MPNet: (B, heads, L, L) with the relative position bias added,
@@ -265,11 +265,6 @@ class LayeredEncoder(nn.Module):
         if checkpoint.has_pooler != (flag != "none"):
             raise UserError(f"{folder / WEIGHTS} lacks the pooler's weights: write the encoder again")
         return cls(checkpoint.model, pooler_is_pretrained=flag == "pretrained")
-
-
-def select_rows(mask: Tensor | None, rows: Tensor) -> Tensor | None:
-    """The mask of some rows of the batch; `rows` holds indices (or a boolean per row). No mask stays no mask."""
-    return None if mask is None else mask[rows]
 
 
 def _check_layout(model: Any) -> None:  # noqa: ANN401

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor, nn
 
 from common.encoders.checkpoints import CONFIG, WEIGHTS
-from common.encoders.layered import LayeredEncoder, select_rows
+from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import Shape, random_encoder
 from common.errors import UserError
 
@@ -127,15 +127,11 @@ def test_selected_rows_go_on_as_if_they_were_alone(kernel: LayeredEncoder, lengt
     with torch.no_grad():
         h, prepared = encoder.embed(ids, mask, types)
         h = encoder.layer(1, h, prepared)
-        h, prepared = h[index], select_rows(prepared, index)
+        h, prepared = h[index], None if prepared is None else prepared[index]
         for i in range(2, encoder.num_layers + 1):
             h = encoder.layer(i, h, prepared)
         alone = encoder(ids[index], mask[index], types[index])
     torch.testing.assert_close(h, alone, rtol=0, atol=TOLERANCE)
-
-
-def test_select_rows_of_no_mask_is_no_mask() -> None:
-    assert select_rows(None, torch.tensor([0])) is None
 
 
 def test_positions_can_be_given() -> None:
