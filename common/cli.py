@@ -16,8 +16,9 @@ from common.errors import UserError
 
 # Read by libraries when they are loaded, so set before anything is; what the user says counts.
 BEFORE_TORCH = {
-    # Threads that wait sleep. If they spin, whoever shares the cores waits for them: two processes on two cores were
-    # seen to take several times as long for matrix products, and a hundred times as long for small ones.
+    # Threads that wait sleep. If they spin, whoever shares the cores waits for them: on two shared cores two processes
+    # took two to three times as long for large matrix products and ten to a hundred times for small ones. It is not
+    # free: to wake them takes about a tenth of a millisecond a product, which tells in small products alone.
     "OMP_WAIT_POLICY": "PASSIVE",
     # cuBLAS sums in a fixed order only with a workspace of its own.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",

@@ -142,9 +142,8 @@ def fit(
     device = available_device()
     precision = plan.precision_on(device)
     # The state behind every Accelerator of a process is one, and keeps its mixed precision: what differs between two
-    # trainings is whether autocast is on. Each weight is used once a step, so a cache of cast weights would save
-    # nothing, and one that was filled without gradients (a teacher's pass) would lose them.
-    autocast = AutocastKwargs(enabled=precision == "bfloat16", cache_enabled=False)
+    # trainings is whether autocast is on.
+    autocast = AutocastKwargs(enabled=precision == "bfloat16")
     accelerator = Accelerator(mixed_precision="bf16", kwargs_handlers=[autocast])
     parameters = [p for p in module.parameters() if p.requires_grad]
     module.to(device)

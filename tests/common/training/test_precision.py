@@ -111,8 +111,6 @@ def test_within_a_loss_matrices_are_bfloat16_and_what_a_model_returns_is_float32
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         hidden, logits = model(batch.input_ids.float())
         seen["hidden"], seen["softmax"] = hidden.dtype, logits.log_softmax(-1).dtype
-        with torch.no_grad():
-            model(batch.input_ids.float())  # a teacher that shares the weights
         return F.cross_entropy(logits, batch.labels) + model(batch.input_ids.float())[0].square().mean()
 
     batch = Batch(torch.ones(3, 4, dtype=torch.long), torch.ones(3, 4), None, torch.zeros(3).long(), torch.arange(3))
@@ -132,29 +130,6 @@ def test_within_a_loss_matrices_are_bfloat16_and_what_a_model_returns_is_float32
     assert model(torch.ones(1, 4))[1].dtype == torch.float32
     assert seen["inside"] == torch.float32, "after the training nothing is left of it"
     assert not model._forward_hooks
-
-
-def test_weights_used_without_and_with_gradients_in_one_step_learn(tmp_path: Path) -> None:
-    """Autocast's cache would hand the pass with gradients the weights that were cast without."""
-    batch = Batch(torch.ones(3, 4, dtype=torch.long), torch.ones(3, 4), None, torch.zeros(3).long(), torch.arange(3))
-
-    class Source:
-        def __len__(self) -> int:
-            return 1
-
-        def epoch(self, number: int) -> list[Batch]:
-            return [batch]
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        x = batch.input_ids.float()
-        with torch.no_grad():
-            target = model(x)
-        return F.mse_loss(model(x), target + 1)
-
-    model, plan = nn.Linear(4, 2), replace(SHORT, precision="bfloat16", warmup=0.0)
-    before = model.weight.detach().clone()
-    fit(model, Source(), loss, plan, checkpoint=tmp_path / "c", progress=lambda *_: None)  # type: ignore[arg-type]
-    assert not torch.equal(before, model.weight)
 
 
 def test_a_recipe_holds_the_precision_at_hand_and_a_report_the_device(
