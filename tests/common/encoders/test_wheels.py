@@ -114,9 +114,12 @@ def test_what_was_interrupted_is_done_by_the_next_command(site: Path, monkeypatc
     assert files_in_cache() == sorted([*FILES, "manifest.json"])
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_missing_wheel_is_answered_with_the_line_that_installs_it(site: Path, number: int) -> None:
-    shutil.rmtree(piece(site, number).parents[1])
+@pytest.mark.parametrize(("number", "gone"), [(1, "wheel"), (3, "wheel"), (5, "piece")])
+def test_a_missing_wheel_is_answered_with_the_line_that_installs_it(site: Path, number: int, gone: str) -> None:
+    if gone == "wheel":
+        shutil.rmtree(piece(site, number).parents[1])
+    else:
+        piece(site, number).unlink()
     with pytest.raises(UserError, match=rf"not installed: part {number} of 5 is missing.*{INSTALL}"):
         load_encoder("mpnet")
 

@@ -296,7 +296,7 @@ def test_whoever_stays_takes_the_teachers_answer(model: EveryLayerClassified) ->
 # -- Batched = one by one = simulated ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-albert", "tiny-roberta"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-albert", "tiny-roberta", "tiny-mpnet"])
 def test_any_batch_size_leaves_as_one_by_one_with_padding(name: str) -> None:
     split = split_of(40)
     model = decisive(fastbert(random_encoder(name, seed=0).eval()))
