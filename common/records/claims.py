@@ -7,8 +7,9 @@ and savings as effects, and the rule that a rival which did not learn decides no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,7 +139,37 @@ def learned(
 ) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
     """The tasks that `answers` learned, and for the others a clause on why they decide nothing."""
     known = {task: list(seeds) for task, seeds in tasks.items() if has_learned(seeds, answers)}
-    return known, tuple(f"{task}: {who} did not learn it" for task in tasks if task not in known)
+    return known, _not_learned(tasks, known, who)
+
+
+def learned_tasks(
+    record: RunRecord, name: str = "baseline", who: str = "the baseline", among: Collection[str] = ()
+) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
+    """The tasks of a run that the system `name` learned, and for the others a clause on why they decide nothing.
+
+    None at a scale where trained quality means nothing; not what the architectures' shapes kept.
+
+    Args:
+        record: the run.
+        name: whoever has to have learned a task for it to count.
+        who: what a reader calls it.
+        among: these tasks alone; empty for all.
+    """
+    if not record.quality_counts:
+        return {}, ()
+    trained = by_task([e for e in record.evidence if e.metric and (not among or e.task in among)])
+    known = {task: seeds for task, seeds in trained.items() if _has_learned_once(tuple(seeds), name)}
+    return known, _not_learned(trained, known, who)
+
+
+@lru_cache(maxsize=64)
+def _has_learned_once(seeds: tuple[Evidence, ...], name: str) -> bool:
+    # Remembered, because every claim of a paper asks, and ranks of thousands of resamples take seconds.
+    return has_learned(seeds, system(name))
+
+
+def _not_learned(tasks: Collection[str], known: Collection[str], who: str) -> tuple[str, ...]:
+    return tuple(f"{task}: {who} did not learn it" for task in tasks if task not in known)
 
 
 # -- Effects of a task ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from common.records.claims import Answers, Array, Cell, Decide, Decision, by_task, gain, has_learned, learned, system
+from common.records.claims import Answers, Array, Cell, Decide, Decision, gain, has_learned, learned_tasks, system
 from common.records.effects import Effect, effect_of, mean_effect
 from common.records.ordering import share_in_order
 from common.records.predictions import Evidence
@@ -210,9 +210,8 @@ def _above_the_exit(seeds: Seeds, left: Sequence[Array], setting: str) -> Effect
 
 def _tasks(record: RunRecord, of: frozenset[str] = frozenset()) -> tuple[dict[str, list[Evidence]], list[str]]:
     """The tasks that the big model learned (of these alone, where some are named), and why the others do not count."""
-    known, left_out = learned(by_task([e for e in record.evidence if e.metric]), system("baseline"), "the big model")
-    counted = {task: seeds for task, seeds in known.items() if not of or task in of}
-    return counted, [reason for reason in left_out if not of or reason.partition(":")[0] in of]
+    known, left_out = learned_tasks(record, "baseline", "the big model", of)
+    return known, list(left_out)
 
 
 def _equally_fast(tasks: Tasks, rival: str, speedup: float) -> tuple[dict[str, Seeds], list[str]]:

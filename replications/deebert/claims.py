@@ -23,7 +23,7 @@ from common.records.claims import (
     by_task,
     gain,
     has_learned,
-    learned,
+    learned_tasks,
     system,
     time_saved,
 )
@@ -59,7 +59,7 @@ def small_drop_saving(record: RunRecord) -> Decision | None:
 
 
 def _saved_at_little_loss(record: RunRecord, settings: Sequence[str], allowed: float) -> Decision | None:
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells, losses = [], []
     for task, seeds in tasks.items():
         for setting in settings:
@@ -74,7 +74,7 @@ def _saved_at_little_loss(record: RunRecord, settings: Sequence[str], allowed: f
 
 def beats_static(record: RunRecord) -> Decision | None:
     """Points that DeeBERT scores above the truncated encoder when it saves as many layers; every task of the paper."""
-    known, left_out = _learned_tasks(record)
+    known, left_out = learned_tasks(record)
     cells, reasons = [], list(left_out)
     for task, seeds in known.items():
         if task not in STATIC_COMPARISON:
@@ -93,17 +93,6 @@ def beats_static(record: RunRecord) -> Decision | None:
 def _saves_as_much_as_truncated(e: Evidence) -> bool:
     share = float(e.exits(DEEBERT, EQUAL_SAVING).mean()) / e.layers
     return share <= (e.layers // 2) / e.layers + ABOUT_EQUAL
-
-
-def _learned_tasks(record: RunRecord) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
-    if not record.quality_counts:
-        return {}, ()
-    return learned(_trained(record), system("baseline"))
-
-
-def _trained(record: RunRecord) -> dict[str, list[Evidence]]:
-    """What was trained, by task; not what the architectures' shapes kept."""
-    return by_task([e for e in record.evidence if e.metric])
 
 
 def _shown(effect: Effect) -> str:

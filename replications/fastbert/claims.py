@@ -19,10 +19,10 @@ from common.records.claims import (
     Decide,
     Decision,
     Limit,
-    by_task,
     gain,
     has_learned,
     learned,
+    learned_tasks,
     system,
 )
 from common.records.effects import Effect, effect_of
@@ -261,8 +261,7 @@ def luha(record: RunRecord) -> Decision | None:
 
 def _tasks(record: RunRecord, of: Sequence[str] = ()) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
     """The tasks that the teacher learned (of these alone, where some are named), and why the others do not count."""
-    trained = by_task([e for e in record.evidence if e.metric and (not of or e.task in of)])
-    return learned(trained, system(TEACHER), "the teacher")
+    return learned_tasks(record, TEACHER, "the teacher", of)
 
 
 def _lost(seeds: Seeds, reference: Answers, setting: str) -> Effect:

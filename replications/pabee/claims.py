@@ -20,10 +20,9 @@ from common.records.claims import (
     Check,
     Decide,
     Decision,
-    by_task,
     gain,
     has_learned,
-    learned,
+    learned_tasks,
     speedup,
     system,
 )
@@ -62,13 +61,13 @@ Seeds = Sequence[Evidence]
 
 def better_than_plain(record: RunRecord) -> Decision | None:
     """Points gained over the plain classifier at the main patience, each task."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     return _decision([Cell(task, _main_gain(seeds), task) for task, seeds in tasks.items()], _AT_HALF, left_out)
 
 
 def better_on_test(record: RunRecord) -> Decision | None:
     """The same on test, for the tasks that have labels there."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells = [
         Cell(task, _main_gain([_on_test(e) for e in seeds]), task)
         for task, seeds in tasks.items()
@@ -79,13 +78,13 @@ def better_on_test(record: RunRecord) -> Decision | None:
 
 def small_drop(record: RunRecord) -> Decision | None:
     """Points lost at the main patience, each of Table 2's tasks."""
-    tasks, left_out = _learned_tasks(record, TABLE_2)
+    tasks, left_out = learned_tasks(record, among=TABLE_2)
     return _decision([Cell(task, -_main_gain(seeds), task) for task, seeds in tasks.items()], _AT_HALF, left_out)
 
 
 def patience_window(record: RunRecord) -> Decision | None:
     """Points that the middle patience values score, on average, above the plain classifier and above both ends."""
-    tasks, left_out = _learned_tasks(record, CURVES)
+    tasks, left_out = learned_tasks(record, among=CURVES)
     cells = []
     for task, seeds in tasks.items():
         layers = seeds[0].layers
@@ -146,7 +145,7 @@ def _on_test(e: Evidence) -> Evidence:
 
 def beats_confidence_exits(record: RunRecord) -> Decision | None:
     """Points of the main patience above each confidence exit at its printed speed, each task with classes."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells, reasons = [], list(left_out)
     for task, seeds in tasks.items():
         for name, speed in PRINTED_SPEEDUPS.items():
@@ -165,7 +164,7 @@ def beats_confidence_exits(record: RunRecord) -> Decision | None:
 
 def beats_at_equal_speed(record: RunRecord) -> Decision | None:
     """Points above each confidence exit that saves as many layers, each patience within the figure's range."""
-    tasks, left_out = _learned_tasks(record, CURVES)
+    tasks, left_out = learned_tasks(record, among=CURVES)
     cells, reasons = [], list(left_out)
     for task, seeds in tasks.items():
         for patience, name, setting in _within_the_figure(seeds):
@@ -204,7 +203,7 @@ def faster(record: RunRecord) -> Decision | None:
 
     Where PABEE itself did not learn, its exits agree on a constant and leave at once: that is no speed-up of anything.
     """
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells, reasons, ceilings = [], list(left_out), set()
     for task, seeds in tasks.items():
         if not has_learned(seeds, _main(seeds)):
@@ -219,7 +218,7 @@ def faster(record: RunRecord) -> Decision | None:
 
 def overthinking(record: RunRecord) -> Decision | None:
     """Points of accuracy that the exit at five sixths of the depth has above the last one, each task with classes."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells = []
     for task, seeds in tasks.items():
         layers = seeds[0].layers
@@ -245,25 +244,6 @@ def min_layers(record: RunRecord) -> Check | None:
     if not spare:
         return None
     return Check(min(spare) >= 0, float(min(spare)), f"{len(spare)} combinations of task, seed and patience")
-
-
-def _learned_tasks(
-    record: RunRecord, among: Sequence[str] | None = None
-) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
-    if not record.quality_counts:
-        return {}, ()
-    known, reasons = _learned(tuple(e for e in record.evidence if e.metric))
-    if among is None:
-        return known, tuple(reasons.values())
-    return {t: seeds for t, seeds in known.items() if t in among}, tuple(r for t, r in reasons.items() if t in among)
-
-
-@lru_cache(maxsize=4)
-def _learned(evidence: tuple[Evidence, ...]) -> tuple[dict[str, list[Evidence]], dict[str, str]]:
-    """The tasks that the baseline learned, and by task why each other one decides nothing; asked once a record."""
-    tasks = by_task(evidence)
-    known, reasons = learned(tasks, system("baseline"))
-    return known, dict(zip([t for t in tasks if t not in known], reasons, strict=True))
 
 
 def _decision(cells: Sequence[Cell], note: str, left_out: tuple[str, ...], *, timed: bool = False) -> Decision | None:

@@ -18,9 +18,8 @@ from common.records.claims import (
     Decide,
     Decision,
     Limit,
-    by_task,
     gain,
-    learned,
+    learned_tasks,
     speedup,
     system,
 )
@@ -39,7 +38,7 @@ SHARE_LIMIT = 0.005
 
 def five_times(record: RunRecord) -> Decision | None:
     """Times as fast as the baseline at the lossless threshold, with at most half a point lost on dev; any task."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells = []
     for task, seeds in tasks.items():
         lost = gain(seeds, system("baseline"), system(RIGHT_TOOL, LOSSLESS))
@@ -50,7 +49,7 @@ def five_times(record: RunRecord) -> Decision | None:
 
 def top_point_drop(record: RunRecord) -> Decision | None:
     """Points of the baseline above the last classifier, which learned together with the others."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells = tuple(
         Cell(task, gain(seeds, system("baseline"), system(RIGHT_TOOL, at_layer(seeds[0].layers))), task)
         for task, seeds in tasks.items()
@@ -60,7 +59,7 @@ def top_point_drop(record: RunRecord) -> Decision | None:
 
 def favourable(record: RunRecord) -> Decision | None:
     """Points above the line that joins the static models, mean over the operating points of a task."""
-    tasks, left_out = _learned_tasks(record)
+    tasks, left_out = learned_tasks(record)
     cells = tuple(Cell(task, above_static_line(seeds), task) for task, seeds in tasks.items())
     note = "static models joined by straight lines over layers executed"
     return Decision(cells, note, left_out=left_out) if cells else None
@@ -102,12 +101,6 @@ def parameter_overhead(record: RunRecord) -> Check | None:
     if not shares:
         return None
     return Check(max(shares) < SHARE_LIMIT, max(shares), f"{len(shares)} numbers of classes, counted at full size")
-
-
-def _learned_tasks(record: RunRecord) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
-    if not record.quality_counts:
-        return {}, ()
-    return learned(by_task([e for e in record.evidence if e.metric]), system("baseline"))
 
 
 DECIDERS: Mapping[str, Decide] = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from kit.toy_evidence import record_of
 
 from common.records.claims import (
     Cell,
@@ -13,11 +16,13 @@ from common.records.claims import (
     gain,
     has_learned,
     learned,
+    learned_tasks,
     speedup,
     system,
     time_saved,
 )
 from common.records.effects import Effect, effect_of
+from common.records.measurements import Measurement
 from common.records.predictions import Evidence, answers_name, exits_name, seconds_name
 from common.tasks.metrics import points_along
 
@@ -79,6 +84,22 @@ def test_what_was_not_learned_is_left_out_with_its_reason() -> None:
     known, left_out = learned({"a": [evidence(0.9, "a")], "b": [evidence(0.5, "b")]}, system("fast"), "the teacher")
     assert list(known) == ["a"]
     assert left_out == ("b: the teacher did not learn it",)
+
+
+def test_the_tasks_of_a_run_count_where_the_system_learned_them_over_all_seeds() -> None:
+    """What shapes kept has no metric and is no task; tasks outside `among` are not even a reason."""
+    shapes = replace(evidence(0.9, "bert-base"), metric="")
+    record = record_of(evidence(0.9, "a"), evidence(0.9, "a", seed=1), evidence(0.5, "b"), evidence(0.5, "c"), shapes)
+    known, left_out = learned_tasks(record, "fast", "the teacher")
+    assert {task: len(seeds) for task, seeds in known.items()} == {"a": 2}
+    assert left_out == ("b: the teacher did not learn it", "c: the teacher did not learn it")
+    assert learned_tasks(record, "fast", among=("a", "b"))[1] == ("b: the baseline did not learn it",)
+    assert list(learned_tasks(record)[0]) == ["a", "b", "c"], "asked of another system, the answer is another"
+
+
+def test_no_task_counts_at_a_scale_where_quality_means_nothing() -> None:
+    at_smoke = Measurement.model_construct(scale="smoke")
+    assert learned_tasks(record_of(evidence(0.9, "a"), measurements=[at_smoke]), "fast") == ({}, ())
 
 
 def test_a_decision_knows_its_tasks_and_fewest_seeds() -> None:

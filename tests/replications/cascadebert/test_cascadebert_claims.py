@@ -11,6 +11,7 @@ import torch
 from kit.toy_evidence import Judge, constant, decided, record_of, values, wrong_on
 from kit.toy_run import run_steps, small_run, toy_task
 
+from common.records.claims import by_task
 from common.records.ordering import dense_ranks
 from common.records.predictions import Evidence, answers_name, exits_name
 from replications.cascadebert import claims
@@ -239,7 +240,7 @@ def test_shallow_layers_are_judged_on_entailment_where_enough_leave() -> None:
 
 def test_a_run_keeps_what_every_claim_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a toy that nobody learns: so the test lets everybody count."""
-    monkeypatch.setattr(claims, "learned", lambda tasks, answers, who: (dict(tasks), ()))
+    monkeypatch.setattr(claims, "learned_tasks", lambda record, *_: (by_task(record.evidence), ()))
     monkeypatch.setattr(claims, "has_learned", lambda seeds, answers: True)
     monkeypatch.setattr(claims, "ABOUT_EQUAL", 10.0)
     monkeypatch.setattr(claims, "ENOUGH", 0)

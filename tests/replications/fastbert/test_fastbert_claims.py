@@ -9,6 +9,7 @@ import pytest
 from kit.toy_evidence import Judge, constant, decided, record_of, values, wrong_on
 from kit.toy_run import run_steps, small_run, toy_task
 
+from common.records.claims import by_task
 from common.records.predictions import Evidence, answers_name, at_layer, exits_name, static_name
 from replications.fastbert import claims
 from replications.fastbert.experiments import trained_steps
@@ -260,6 +261,7 @@ def test_the_architecture_decides_what_follows_from_it() -> None:
 
 def test_a_run_keeps_what_every_claim_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a toy that nobody learns: so the test lets everybody count."""
+    monkeypatch.setattr(claims, "learned_tasks", lambda record, *_: (by_task(record.evidence), ()))
     monkeypatch.setattr(claims, "learned", lambda tasks, answers, who: (dict(tasks), ()))
     monkeypatch.setattr(claims, "has_learned", lambda seeds, answers: True)
     monkeypatch.setattr(claims, "ABOUT_EQUAL", 1.0)
