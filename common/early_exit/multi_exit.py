@@ -1,7 +1,8 @@
 """An encoder with a pooler and a classifier after every layer: the model of most early-exit methods.
 
-Heads are alike but may share parts (PABEE: one pooler for all) or come from elsewhere (DeeBERT: the last one is the
-fine-tuned classifier's own). A method that reads its layers otherwise derives from `ExitsOnEncoder`.
+Heads are alike, each with all its parts, and may come from elsewhere (DeeBERT: the last one is the fine-tuned
+classifier's own). A method whose exits share a part (PABEE: one pooler for all) or read their layers otherwise derives
+from `ExitsOnEncoder`.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ class Heads(nn.ModuleList):
         return made
 
     def save(self, folder: Path) -> None:
-        """Write the weights and what the heads read (safetensors); a shared part is written with each head."""
-        state = {key: value.contiguous().clone() for key, value in self.state_dict().items()}
+        """Write the weights and what the heads read (safetensors).
+
+        Raises:
+            RuntimeError: heads share a part, which would come back as parts of their own.
+        """
+        state = {key: value.contiguous() for key, value in self.state_dict().items()}
         save_file(state, folder / "heads.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod

@@ -39,6 +39,13 @@ def test_saving_keeps_encoder_heads_and_pooling(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded(batch), exits(batch))
 
 
+def test_heads_that_share_a_part_are_not_saved_as_if_they_had_their_own(tmp_path: Path) -> None:
+    heads = model().heads
+    heads[1].pooler = heads[0].pooler
+    with pytest.raises(RuntimeError, match="share memory"):
+        heads.save(tmp_path)
+
+
 def test_later_exits_weigh_more() -> None:
     logits, labels = torch.randn(6, 3, 2), torch.tensor([0, 1, 0, 1, 1, 0])
     batch = split_of(6).batch(range(6))

@@ -102,6 +102,17 @@ def test_a_model_survives_saving(model: PABEE, tmp_path: Path) -> None:
         torch.testing.assert_close(loaded(batch), model(batch), rtol=0, atol=0)
 
 
+def test_all_exits_still_share_one_pooler_after_saving_and_loading(model: PABEE, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    loaded, batch = PABEE.load(tmp_path), split_of(5).batch(range(5))
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
+    with torch.inference_mode():
+        before = loaded(batch)
+        loaded.exits.pooler.bias += 1.0
+        moved = (loaded(batch) - before).abs().amax(dim=(0, 2))
+    assert (moved > 1e-4).all(), "what one exit's training does to the pooler, all others feel"
+
+
 # -- Loss and training ------------------------------------------------------------------------------------------------
 
 
