@@ -5,7 +5,6 @@ BranchyNet (entropy) and Shallow-Deep (confidence) leave the same trained model 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,24 +106,8 @@ class PatientExits(ExitContender):
         return half_patience(self.task_run.num_layers)
 
 
-class Tolerant(PatientExits):
-    """PABEE on a regression at the main patience, run at other tolerances."""
-
-    def __init__(self, patient: PatientExits) -> None:
-        super().__init__(patient.task_run)
-        self.patient = patient
-
-    def exits(self, split: str) -> Tensor:
-        """The same model's."""
-        return self.patient.exits(split)
-
-    def rule(self, at: float) -> ExitRule:
-        """Within the tolerance `at`."""
-        return leaves_within(at, self.half, self.task_run.num_layers)
-
-
-class ConfidenceExits(ExitContender):
-    """The same trained model, left when one exit is sure."""
+class OtherRule(ExitContender):
+    """The same trained model, left by another rule."""
 
     def __init__(self, patient: PatientExits) -> None:
         super().__init__(patient.task_run)
@@ -146,12 +129,27 @@ class ConfidenceExits(ExitContender):
         """PABEE's."""
         return self.patient.exits(split)
 
-    @abstractmethod
+
+class Tolerant(OtherRule):
+    """A regression at the main patience, run at other tolerances."""
+
+    name = NAME
+
     def rule(self, at: float) -> ExitRule:
-        """Sure by which measure."""
+        """Within the tolerance `at`."""
+        return leaves_within(at, self.patient.half, self.task_run.num_layers)
+
+    @property
+    def grid(self) -> Sequence[float]:
+        """The code's default, which never leaves, its example 0.1, and what lies around."""
+        return (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+    def setting_name(self, at: float) -> str:
+        """The tolerance."""
+        return f"tau={at:g}"
 
 
-class BranchyNet(ConfidenceExits):
+class BranchyNet(OtherRule):
     """Leave when the entropy is low."""
 
     name = BRANCHYNET
@@ -166,7 +164,7 @@ class BranchyNet(ConfidenceExits):
         return entropy_thresholds(self.task_run.outputs)
 
 
-class ShallowDeep(ConfidenceExits):
+class ShallowDeep(OtherRule):
     """Leave when the largest probability is high."""
 
     name = SHALLOW_DEEP

@@ -32,14 +32,13 @@ from common.rows import Rows
 from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.timing.paired import PairedThroughput
-from replications.pabee.contender import SETTINGS, BranchyNet, ConfidenceExits, PatientExits, ShallowDeep, Tolerant
+from replications.pabee.contender import SETTINGS, BranchyNet, OtherRule, PatientExits, ShallowDeep, Tolerant
 from replications.pabee.names import (
     AT_EQUAL_SPEED,
     PABEE,
     PRINTED_SPEEDUPS,
     TEST,
     matched_setting,
-    patience_setting,
     saving_of,
     speed_setting,
 )
@@ -58,9 +57,6 @@ FIRST_SEED_ALONE = frozenset({"mrpc", "rte", "cola"})
 
 CURVE = (1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4)
 """Speed-ups in layers at which the confidence exits' curves are drawn: about those of the paper's figure."""
-
-TOLERANCES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""For a regression: the code's default, its example 0.1, and what lies around."""
 
 
 # -- The steps of a run -----------------------------------------------------------------------------------------------
@@ -118,7 +114,7 @@ class Findings:
     @cached_property
     def patiences(self) -> list[System]:
         """PABEE at every patience 1..n-1."""
-        return [System(self.pabee, patience_setting(int(t)), t) for t in self.pabee.grid]
+        return [System(self.pabee, s.name, s.at) for s in self.pabee.settings]
 
     @cached_property
     def main(self) -> System:
@@ -131,17 +127,17 @@ class Findings:
         return System(self.pabee, setting, best.threshold)
 
     @cached_property
-    def rivals(self) -> list[ConfidenceExits]:
+    def rivals(self) -> list[OtherRule]:
         """The confidence exits on PABEE's model; none for a regression, which they cannot do."""
         return [] if self.task_run.task.is_regression else [BranchyNet(self.pabee), ShallowDeep(self.pabee)]
 
-    def rival_at(self, rival: ConfidenceExits, speedup: float) -> System:
+    def rival_at(self, rival: OtherRule, speedup: float) -> System:
         """A confidence exit at the setting whose speed-up in layers on tune is nearest."""
         points = rival.swept("tune")
         at = min(points, key=lambda p: abs(p.layer_saving - saving_of(speedup))).threshold
         return System(rival, speed_setting(speedup), at)
 
-    def matched(self, rival: ConfidenceExits, system: System, setting: str) -> System:
+    def matched(self, rival: OtherRule, system: System, setting: str) -> System:
         """A confidence exit that saves as many layers on tune as `system` does there."""
         saving = system.outcome("tune").layer_saving(self.task_run.num_layers)
         return System.at_saving(rival, setting, saving)
@@ -286,7 +282,7 @@ class Findings:
     def tolerances(self) -> list[System]:
         """PABEE on a regression at the main patience and other tolerances."""
         tolerant = Tolerant(self.pabee)
-        return [System(tolerant, f"tau={t:g}", t) for t in TOLERANCES] if self.task_run.task.is_regression else []
+        return [System(tolerant, s.name, s.at) for s in tolerant.settings] if self.task_run.task.is_regression else []
 
     def tolerance(self, row: Rows) -> Iterator[Measurement]:
         """For a regression: what the tolerance does to score and speed at the main patience."""

@@ -135,6 +135,7 @@ def test_the_tolerance_is_swept_for_the_regression_alone(rows: list[Measurement]
     assert by_tolerance[0.0] == 1.0, "the official code's default leaves nobody"
     speeds = [by_tolerance[tau] for tau in sorted(t for t in by_tolerance if t is not None)]
     assert speeds == sorted(speeds)
+    assert speeds[-1] > 1.0, "a wide one lets somebody leave"
 
 
 def test_a_speedup_is_bounded_by_the_patience(rows: list[Measurement]) -> None:
