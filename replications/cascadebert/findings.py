@@ -287,8 +287,12 @@ class Findings:
 
     @cached_property
     def timed(self) -> list[Point]:
-        """What runs on the clock: the main table's rows, but for the cascade that differs in its training alone."""
-        return [p for p in self.table_points if p.system.name != WITHOUT_DAR]
+        """What runs on the clock: the main table's rows, but for the cascade that differs in its training alone.
+
+        The main point is among them even where it has no row, too slow for its speed: its costs are split.
+        """
+        rows = [p for p in self.table_points if p.system.name != WITHOUT_DAR]
+        return rows if self.main.arm in {p.arm for p in rows} else [*rows, self.main]
 
     def truncated_arm(self, depth: int) -> str:
         """The arm of the first `depth` layers."""

@@ -244,6 +244,15 @@ def test_a_system_that_is_too_slow_has_no_row(rigged: Findings) -> None:
     assert (CASCADE, "4x") in names
 
 
+def test_the_main_point_is_timed_even_where_it_is_too_slow_for_its_row(rigged: Findings) -> None:
+    """Two confidences alone: 2x is missed by far whatever the threshold, and costs are split at the nearest."""
+    margins = torch.where(torch.arange(500) % 60 < 34, 3.0, 1.0)
+    coarse = torch.stack([torch.zeros(500), margins], dim=1)
+    rigged.cascades[0]._small_logits = {"tune": coarse, "dev": coarse}
+    assert (CASCADE, "2x") not in {(p.system.name, p.setting) for p in rigged.table_points}
+    assert [p.arm for p in rigged.timed].count(rigged.main.arm) == 1
+
+
 def test_a_cascade_passes_on_what_it_is_least_sure_of(rigged: Findings) -> None:
     sure = torch.softmax(rigged.calibrated, -1).amax(-1).numpy()
     passed = (rigged.main.outcome.exit_layer == 2).numpy()
