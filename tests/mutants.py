@@ -115,14 +115,14 @@ MUTANTS = (
     ),
     Mutant(
         "CascadeBERT: no regularisation",
-        PAPERS + "cascadebert/contender.py",
+        PAPERS + "cascadebert/small_models.py",
         "calibrated_loss(self.hard, margin, weight)",
         "calibrated_loss(self.hard, margin, 0.0)",
         TEST_CASCADE + "::test_the_calibrated_model_is_regularised",
     ),
     Mutant(
         "CascadeBERT: difficulty is judged on examples that were trained on",
-        PAPERS + "cascadebert/contender.py",
+        PAPERS + "cascadebert/small_models.py",
         "rest = rows_of(train, ways.trained_on(seed, fold, len(train)))",
         "rest = rows_of(train, list(range(len(train))))",
         TEST_CASCADE + "::test_no_example_is_judged_by_a_model_that_was_trained_on_it",

@@ -1,4 +1,4 @@
-"""A method with exits as a contender: every exit's logits are collected once, any setting is a simulation on them."""
+"""Contenders that are run by a rule with one number; those with exits collect every exit's logits once and simulate."""
 
 from __future__ import annotations
 
@@ -16,13 +16,37 @@ from common.early_exit.cost import exit_flops, pooled_head_flops
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.operating_points import Mixture, OperatingPoint, between, fastest_within, sweep
 from common.early_exit.rules import ExitRule
-from common.early_exit.runtime import Outcome, collect_logits, early_exit_arm, simulate
+from common.early_exit.runtime import MovableMultiExit, Outcome, collect_logits, early_exit_arm, simulate
 from common.methods import EncoderContender, Setting
 from common.models.classifier import predictions
 from common.tasks.metrics import score
 
 
-class ExitContender(EncoderContender):
+class RuleContender(EncoderContender):
+    """A model of several steps, each with an answer, and a rule with one number on who needs no further step."""
+
+    @abstractmethod
+    def model(self) -> MovableMultiExit:
+        """The trained model, in evaluation mode."""
+
+    @abstractmethod
+    def rule(self, at: float) -> ExitRule:
+        """Who leaves, at a number."""
+
+    @abstractmethod
+    def flops_of_layers(self, split: str, layers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N,) FLOPs of executing these layers (N,) on the texts of a split."""
+
+    def flops(self, split: str, setting: Setting) -> NDArray[np.float64]:
+        """(N,) FLOPs, every answer on the way included."""
+        return self.flops_of_layers(split, self.outcome(split, setting).exit_layer.numpy())
+
+    def arm(self, setting: Setting) -> Arm:
+        """The exit runtime under the rule."""
+        return early_exit_arm(self.model().to(self.task_run.timing_device), self.rule(setting.at))
+
+
+class ExitContender(RuleContender):
     """A backbone with an exit after every layer, and a rule with one number: a threshold, a patience."""
 
     # -- What a method says of itself ---------------------------------------------------------------------------------
@@ -34,10 +58,6 @@ class ExitContender(EncoderContender):
     @abstractmethod
     def model(self) -> ExitsOnEncoder:
         """The trained model, on the CPU, in evaluation mode."""
-
-    @abstractmethod
-    def rule(self, at: float) -> ExitRule:
-        """Who leaves, at a number."""
 
     @property
     @abstractmethod
@@ -80,19 +100,11 @@ class ExitContender(EncoderContender):
         """How a split leaves, simulated."""
         return simulate(self.exits(split), self.rule(setting.at))
 
-    def flops(self, split: str, setting: Setting) -> NDArray[np.float64]:
-        """(N,) FLOPs, every exit on the way included."""
-        return self.flops_of_layers(split, self.outcome(split, setting).exit_layer.numpy())
-
     def flops_of_layers(self, split: str, layers: NDArray[np.int64]) -> NDArray[np.float64]:
         """(N,) FLOPs of leaving at these layers (N,)."""
         shape, lengths = self.task_run.shape, self.task_run.splits[split].lengths
         by_length = {tokens: exit_flops(shape, tokens, self.head_flops(tokens)) for tokens in set(lengths)}
         return np.array([by_length[t][k - 1] for t, k in zip(lengths, layers.tolist(), strict=True)], dtype=float)
-
-    def arm(self, setting: Setting) -> Arm:
-        """The exit runtime under the rule."""
-        return early_exit_arm(self.model().to(self.task_run.timing_device), self.rule(setting.at))
 
     # -- Operating points ---------------------------------------------------------------------------------------------
 

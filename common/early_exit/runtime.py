@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -36,6 +36,13 @@ class MultiExitModel(Protocol):
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """(B, C) logits of exit i from h_i."""
+
+
+class MovableMultiExit(MultiExitModel, Protocol):
+    """The same as a module, which can be moved to where it computes."""
+
+    def to(self, device: torch.device, /) -> Self:
+        """Itself, there."""
 
 
 @dataclass(frozen=True)

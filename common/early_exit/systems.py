@@ -1,4 +1,4 @@
-"""A method with exits at a setting, and what a split's answers are worth against the baseline's on the same texts."""
+"""A method with a rule at a setting, and what a split's answers are worth against the baseline's on the same texts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.early_exit.clock import BASELINE, TRUNCATED, Arm, Clocked
-from common.early_exit.contender import ExitContender
+from common.early_exit.contender import ExitContender, RuleContender
 from common.early_exit.cost_split import full_depth_arms
 from common.early_exit.operating_points import Mixture
 from common.early_exit.rules import ExitRule
-from common.early_exit.runtime import Outcome, early_exit_arm, simulate
+from common.early_exit.runtime import Outcome, early_exit_arm
 from common.early_exit.scoring import delta_interval, points_along, score_interval
 from common.methods import Setting
 from common.models.classifier import predictions
@@ -37,7 +37,7 @@ class System:
         mixture: at equal speed, two settings mixed; None otherwise.
     """
 
-    contender: ExitContender
+    contender: RuleContender
     setting: str
     at: float
     mixture: Mixture | None = None
@@ -75,18 +75,17 @@ class System:
 
     def outcome(self, split: str = "dev") -> Outcome:
         """How a split leaves, simulated."""
-        exits = self.contender.exits(split)
-        outcome = simulate(exits, self.rule)
+        outcome = self.contender.outcome(split, Setting(self.setting, self.at))
         if self.mixture is None:
             return outcome
-        return self.mixture.of(outcome, simulate(exits, self.contender.rule(self.mixture.faster)))
+        return self.mixture.of(outcome, self.contender.outcome(split, Setting(self.setting, self.mixture.faster)))
 
     def answers(self, split: str = "dev") -> Array:
         """(N,) classes, or values."""
         return answers_of(self.outcome(split).logits, self.contender.task_run)
 
     def exit_layers(self, split: str = "dev") -> NDArray[np.int64]:
-        """(N,) 1..n."""
+        """(N,) layers executed: 1..n, or more where what was run before is of no use to what runs next."""
         return np.asarray(self.outcome(split).exit_layer.numpy())
 
     @property
@@ -203,10 +202,10 @@ class OnTheClock:
         same = (s.arm for s in self.systems if s.contender is system.contender and s.at == system.at)
         return next(same, None) if system.is_timed else None
 
-    def in_batches(self, systems: Sequence[System]) -> PairedThroughput:
-        """Whole passes in batches of 32, the baseline against each system with compaction, by its method's name."""
+    def in_batches(self, systems: Sequence[System], beside: Mapping[str, Arm] | None = None) -> PairedThroughput:
+        """Whole passes in batches of 32, the baseline against each system with compaction; `beside`: further arms."""
         run = self.task_run
-        arms: dict[str, Arm] = {BASELINE: run.classifier().to(run.timing_device)}
+        arms: dict[str, Arm] = {BASELINE: run.classifier().to(run.timing_device), **(beside or {})}
         for system in systems:
             arms[system.arm] = system.contender.arm(Setting(system.setting, system.at))
         return run.clock.in_batches(arms)

@@ -10,6 +10,13 @@ TRUNCATED = "BERT-kL"
 COMPLETE = "BERT-Complete"
 COMPLETE_DAR = "BERT-Complete, DAR"
 
+SMALL = "small model alone"
+BOTH = "both for everyone"
+"""Both models on everyone, asking no rule: what the official code does."""
+
+SHARES = ("small_share", "big_share", "selection_share")
+"""Parts of the time of a run that passes everyone on: the small model, what the big one adds, what asking adds."""
+
 TARGETS = (2.0, 3.0, 4.0)
 """The groups of the main table, speed-ups in layers."""
 

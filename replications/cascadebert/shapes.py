@@ -16,6 +16,7 @@ from torch import Tensor
 from common.costs.flops import EncoderShape, classifier_flops
 from common.costs.parameters import classifier_parameters
 from common.early_exit.clock import BASELINE, on_item
+from common.early_exit.cost_split import ASKED, nested_shares
 from common.early_exit.imposed import TOKENS, leaving, plain_classifier, random_batch, timed_against_baseline
 from common.early_exit.rules import AskedInVain
 from common.early_exit.runtime import all_exits, early_exit_arm
@@ -27,7 +28,7 @@ from common.run.replication import Run, Step
 from common.timing.paired import CONTROL
 from common.training.batches import Batch
 from replications.cascadebert.method import Cascade, closed_form, settles_above, share_passed_on
-from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
+from replications.cascadebert.names import BOTH, SHARES, SMALL
 
 BACKBONES = ("bert-base", "albert-base")
 SMALL_LAYERS = 2
@@ -152,7 +153,7 @@ def singles(name: str) -> list[Measurement]:
         speedup = timings.speedup(system)
         measurements.append(_row("currencies", name, "time_speedup", speedup, "ratio", timed=True, system=system))
     how = {"timed": True, "note": f"everyone passed on, batch 1, {TOKENS} tokens"}
-    for metric, part in cost_shares(timings.sample_seconds).items():
+    for metric, part in nested_shares(timings.sample_seconds, (SMALL, BOTH, ASKED), SHARES).items():
         measurements.append(_row("costs", name, metric, part, "fraction", **how))
     return measurements
 

@@ -11,23 +11,34 @@ from kit.toy_run import picked, run_steps, small_run, toy_task
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.early_exit.clock import BASELINE
+from common.early_exit.cost_split import ASKED, EVERY_EXIT
 from common.early_exit.runtime import collect_logits, run_early_exit, simulate
 from common.errors import UserError
-from common.methods import find_method
+from common.methods import Setting, find_method
 from common.models.classifier import EncoderClassifier, classifier_logits
 from common.records.measurements import Measurement
+from common.records.predictions import TIMED, seconds_name
 from common.run.replication import Run, choose
 from common.scales import find_scale
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
 from common.training.loop import fit
 from replications.cascadebert import experiments
-from replications.cascadebert.contender import SETTINGS, SmallModels, between, complete_encoders
+from replications.cascadebert.contender import between
 from replications.cascadebert.findings import PRINTED_THRESHOLDS, Findings
 from replications.cascadebert.method import calibrated_loss
-from replications.cascadebert.names import CASCADE, COMPLETE, COMPLETE_DAR, DEEBERT, PABEE, TRUNCATED, WITHOUT_DAR
-from replications.cascadebert.timing import ASKED, BOTH, SMALL, cost_shares
+from replications.cascadebert.names import (
+    BOTH,
+    CASCADE,
+    COMPLETE,
+    COMPLETE_DAR,
+    DEEBERT,
+    PABEE,
+    SMALL,
+    TRUNCATED,
+    WITHOUT_DAR,
+)
+from replications.cascadebert.small_models import SETTINGS, SmallModels, complete_encoders
 
 TOY = toy_task("toy", ("no", "yes"), lambda i: i % 2)
 THREE = toy_task("three", ("a", "b", "c"), lambda i: i * 7 % 3)
@@ -65,20 +76,22 @@ def rigged(toy: Findings) -> Findings:
         """Wider apart on dev."""
         return {s: (2 + (s == "dev")) * torch.randn(*size, generator=by) for s, by in generators.items()}
 
-    for cascade in findings.cascades:
+    assert findings.second is not None
+    for cascade in (findings.cascade, findings.without_dar, findings.second):
         cascade._small_logits = draw(500, 2)
     exits = draw(500, 4, 2)
-    findings.exits[DEEBERT]._exits = exits
-    findings.exits[PABEE]._exits = {split: t.expand(500, 4, 2) for split, t in draw(500, 1, 2).items()}
+    findings.deebert._exits = exits
+    findings.pabee._exits = {split: t.expand(500, 4, 2) for split, t in draw(500, 1, 2).items()}
     task_run.static_logits = lambda layers=None: {split: t[:, -1] for split, t in exits.items()}  # type: ignore[method-assign]
     return findings
 
 
 def test_rivals_are_those_of_their_own_papers_on_the_same_baseline(toy: Findings) -> None:
-    for name, contender in toy.exits.items():
+    for name, contender in ((DEEBERT, toy.deebert), (PABEE, toy.pabee)):
         assert type(contender) is type(find_method(name).on(toy.task_run))
         assert contender.task_run is toy.task_run
-    torch.testing.assert_close(toy.deebert.dev[:, -1], toy.cascade.dev[:, 1], atol=1e-5, rtol=1e-4)
+    last, big = toy.deebert.exits("dev")[:, -1], toy.cascade.logits("dev")[:, 1]
+    torch.testing.assert_close(last, big, atol=1e-5, rtol=1e-4)
 
 
 # -- A whole run ------------------------------------------------------------------------------------------------------
@@ -132,9 +145,9 @@ def test_layers_agree_with_the_closed_form(rows: list[Measurement]) -> None:
 
 def test_the_cascade_run_for_real_is_the_simulation(toy: Findings) -> None:
     """Logits are collected model by model; the cascade itself, batched or not, gives the same."""
-    cascade, split = toy.cascades[0].model(), toy.task_run.encoded.dev
+    cascade, split = toy.cascade.model(), toy.task_run.encoded.dev
     collected = collect_logits(cascade, split.by_length(8), len(split), toy.task_run.device)
-    torch.testing.assert_close(collected, toy.cascade.dev, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(collected, toy.cascade.logits("dev"), atol=1e-5, rtol=1e-4)
     batched = run_early_exit(cascade, split.batch(range(len(split))), toy.main.rule)
     singles = [run_early_exit(cascade, split.batch([row]), toy.main.rule).exit_layer for row in range(len(split))]
     sure = (collected[:, 0].softmax(-1).amax(-1) - toy.main.at).abs() > 1e-5
@@ -148,9 +161,9 @@ def test_the_baseline_is_the_big_model_alone(toy: Findings) -> None:
     """The official evaluation of `big` returns the small model's logits."""
     run = toy.task_run
     alone = classifier_logits(run.classifier(4), run.encoded.dev, run.device)
-    torch.testing.assert_close(toy.cascade.dev[:, 1], alone, atol=1e-5, rtol=1e-4)
-    assert np.array_equal(toy.full, alone.argmax(-1).numpy())
-    assert not torch.allclose(toy.cascade.dev[:, 1], toy.calibrated)
+    torch.testing.assert_close(toy.cascade.logits("dev")[:, 1], alone, atol=1e-5, rtol=1e-4)
+    assert np.array_equal(toy.scored.baseline, alone.argmax(-1).numpy())
+    assert not torch.allclose(toy.cascade.logits("dev")[:, 1], toy.calibrated)
 
 
 def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) -> None:
@@ -161,11 +174,11 @@ def test_the_baseline_is_trained_by_the_plan_that_others_share(toy: Findings) ->
 
 
 def test_small_models_have_the_depth_that_is_named(toy: Findings) -> None:
-    assert toy.cascades[0].model().depths == (1, 4)
-    assert toy.cascades[2].model().depths == (2, 4)
+    assert toy.cascade.model().depths == (1, 4)
     assert toy.second is not None
-    assert toy.cascade.layers == (1, 5)
-    assert toy.second.layers == (2, 6)
+    assert toy.second.model().depths == (2, 4)
+    assert toy.cascade.prices == (1, 5)
+    assert toy.second.prices == (2, 6)
 
 
 def test_the_last_weights_are_used_not_the_best(toy: Findings, tmp_path: Path) -> None:
@@ -214,32 +227,31 @@ def test_a_regression_is_refused(tmp_path: Path) -> None:
 
 
 def test_thresholds_reach_the_asked_speed_on_tune(rigged: Findings) -> None:
-    for system in (rigged.cascade, rigged.without_dar, rigged.deebert):
+    for contender in (rigged.cascade, rigged.without_dar, rigged.deebert):
         for speedup in (2.0, 3.0):
-            point = rigged.at_speed(system, speedup)
-            assert point is not None
-            executed = system.executed(simulate(system.tune, point.rule))
-            assert 4 / executed.mean() == pytest.approx(speedup, abs=0.05)
+            system = rigged.at_speed(contender, speedup, "")
+            assert system is not None
+            assert 4 / system.exit_layers("tune").mean() == pytest.approx(speedup, abs=0.05)
 
 
 def test_a_dev_tuned_threshold_meets_the_speed_on_dev(rigged: Findings) -> None:
-    chosen = {(p.system.name, p.setting): p for p in rigged.dev_tuned}
+    chosen = {(s.name, s.setting): s for s in rigged.dev_tuned}
     mine = chosen[CASCADE, "2x (dev-tuned)"]
-    assert rigged.layer_speedup(mine) == pytest.approx(2.0, abs=0.03)
-    on_tune = rigged.at_speed(rigged.cascade, 2.0)
+    assert mine.layer_speedup.value == pytest.approx(2.0, abs=0.03)
+    on_tune = rigged.at_speed(rigged.cascade, 2.0, "")
     assert on_tune is not None
     assert on_tune.at != mine.at
-    assert abs(rigged.layer_speedup(on_tune) - 2) > abs(rigged.layer_speedup(mine) - 2)
+    assert abs(on_tune.layer_speedup.value - 2) > abs(mine.layer_speedup.value - 2)
 
 
 def test_a_system_that_is_too_slow_has_no_row(rigged: Findings) -> None:
     """Four layers and a patience of 1: at most 2x; a 2-layer model first: at most 2x."""
-    for system in (rigged.pabee, rigged.second):
-        assert system is not None
-        assert rigged.at_speed(system, 2.0) is not None
-        assert rigged.at_speed(system, 3.0) is None
-        assert rigged.at_speed(system, 4.0) is None
-    names = {(p.system.name, p.setting) for p in rigged.table_points}
+    for contender in (rigged.pabee, rigged.second):
+        assert contender is not None
+        assert rigged.at_speed(contender, 2.0, "") is not None
+        assert rigged.at_speed(contender, 3.0, "") is None
+        assert rigged.at_speed(contender, 4.0, "") is None
+    names = {(s.name, s.setting) for s in rigged.table}
     assert (PABEE, "3x") not in names
     assert (CASCADE, "4x") in names
 
@@ -248,26 +260,31 @@ def test_the_main_point_is_timed_even_where_it_is_too_slow_for_its_row(rigged: F
     """Two confidences alone: 2x is missed by far whatever the threshold, and costs are split at the nearest."""
     margins = torch.where(torch.arange(500) % 60 < 34, 3.0, 1.0)
     coarse = torch.stack([torch.zeros(500), margins], dim=1)
-    rigged.cascades[0]._small_logits = {"tune": coarse, "dev": coarse}
-    assert (CASCADE, "2x") not in {(p.system.name, p.setting) for p in rigged.table_points}
-    assert [p.arm for p in rigged.timed].count(rigged.main.arm) == 1
+    rigged.cascade._small_logits = {"tune": coarse, "dev": coarse}
+    assert (CASCADE, "2x") not in {(s.name, s.setting) for s in rigged.table}
+    assert [s.arm for s in rigged.timed].count(rigged.main.arm) == 1
 
 
 def test_a_cascade_passes_on_what_it_is_least_sure_of(rigged: Findings) -> None:
     sure = torch.softmax(rigged.calibrated, -1).amax(-1).numpy()
-    passed = (rigged.main.outcome.exit_layer == 2).numpy()
+    passed, answers = experiments.passed_on(rigged, rigged.main), rigged.main.answers()
     assert 0 < passed.mean() < 0.5
     assert sure[passed].max() <= rigged.main.at < sure[~passed].min()
-    assert (rigged.main.predictions[passed] == rigged.full[passed]).all()
-    assert (rigged.main.predictions[~passed] == rigged.calibrated.argmax(-1).numpy()[~passed]).all()
+    assert (answers[passed] == rigged.scored.baseline[passed]).all()
+    assert (answers[~passed] == rigged.calibrated.argmax(-1).numpy()[~passed]).all()
 
 
-def test_flops_count_both_models_for_what_is_passed_on(rigged: Findings) -> None:
-    assert rigged.second is not None
-    small, both = rigged.cascade.flops(20)
-    assert both - small == rigged.second.flops(20)[1] - rigged.second.flops(20)[0]
+def test_flops_count_both_models_for_what_is_passed_on(toy: Findings) -> None:
+    assert toy.second is not None
+    (small, both), (second, both_with_second) = (c.flops_by_model(20) for c in (toy.cascade, toy.second))
+    assert both - small == both_with_second - second
     assert both - small > small > 0
-    assert rigged.deebert.flops(20)[0] == small, "one layer with a pooled head, either way"
+    lengths = toy.task_run.encoded.dev.lengths
+    for tau, which in ((0.0, 0), (1.0, 1)):
+        spent = toy.cascade.flops("dev", Setting("", tau))
+        assert spent.tolist() == [toy.cascade.flops_by_model(tokens)[which] for tokens in lengths]
+    first_layer = toy.deebert.flops_of_layers("dev", np.ones(len(lengths), dtype=np.int64))
+    assert first_layer.tolist() == toy.cascade.flops("dev", Setting("", 0.0)).tolist(), "a layer, a pooled head"
 
 
 def test_thresholds_lie_between_the_values_that_were_seen() -> None:
@@ -295,15 +312,24 @@ def test_further_seeds_and_long_pairs_have_one_complete_model(run: Run) -> None:
     assert findings_of(replace(run, scale=find_scale("paper")), "mrpc", 1).small.depths == (2, 4, 6)
 
 
-def test_cost_shares_sum_to_one() -> None:
-    base = 1 + np.random.default_rng(0).random(50)
-    seconds = {SMALL: 0.2 * base, BOTH: 0.95 * base, ASKED: base, BASELINE: 0.7 * base}
-    shares = cost_shares(seconds.__getitem__)
-    assert {name: round(s.value, 6) for name, s in shares.items()} == {
-        "small_share": 0.2,
-        "big_share": 0.75,
-        "selection_share": 0.05,
-    }
+def test_the_cost_of_a_cascade_is_split_into_both_models_and_the_rule(rows: list[Measurement], toy: Findings) -> None:
+    shares = {m.metric: m.value for m in picked(rows, experiment="costs", task="toy", unit="fraction")}
+    small, both, asked = (toy.clock.one_by_one.seconds(arm).sum() for arm in (SMALL, EVERY_EXIT, ASKED))
+    assert shares["small_share"] == pytest.approx(small / asked)
+    assert shares["big_share"] == pytest.approx((both - small) / asked)
+    assert shares["small_share"] + shares["big_share"] + shares["selection_share"] == pytest.approx(1)
+
+
+def test_what_is_kept_says_everyones_answers_layers_and_seconds(toy: Findings) -> None:
+    kept = toy.evidence()
+    for system in (*toy.table, *toy.dev_tuned, *toy.thresholds):
+        assert np.array_equal(kept.answers(system.name, system.setting), system.answers())
+        assert np.array_equal(kept.exits(system.name, system.setting), system.exit_layers())
+    assert set(kept.exits(CASCADE, "2x").tolist()) <= {1, 5}, "layers of both models where both ran"
+    for name in (SMALL, BOTH, f"{BOTH}, rule asked", "2x"):
+        assert len(kept[seconds_name(CASCADE, name)]) == len(kept[TIMED])
+    assert kept.exits(TRUNCATED, "4x").tolist() == [1] * len(toy.scored.labels)
+    assert not any(name.endswith("/seconds") and WITHOUT_DAR + "@" in name for name in kept.arrays)
 
 
 def test_at_the_papers_scale_the_settings_are_those_of_paper_yaml() -> None:

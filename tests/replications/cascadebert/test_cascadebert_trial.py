@@ -13,10 +13,11 @@ from common.models.classifier import classifier_logits
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
 from common.training.loop import fit
-from replications.cascadebert import contender
-from replications.cascadebert.contender import SETTINGS, CascadeBERT, SmallModels, complete_encoders
+from replications.cascadebert import small_models as models
+from replications.cascadebert.contender import CascadeBERT
 from replications.cascadebert.findings import Findings
 from replications.cascadebert.method import calibrated_loss
+from replications.cascadebert.small_models import SETTINGS, SmallModels, complete_encoders
 
 CPU = torch.device("cpu")
 TOY = toy_task("toy", ("no", "yes"), lambda i: i * i % 5 > 1)
@@ -50,8 +51,8 @@ def test_no_example_is_judged_by_a_model_that_was_trained_on_it(
 
     fresh = small_models(tmp_path)
     _ = fresh.complete.source(fresh.first)
-    monkeypatch.setattr(contender, "fit", watched_fit)
-    monkeypatch.setattr(contender, "classifier_logits", watched_logits)
+    monkeypatch.setattr(models, "fit", watched_fit)
+    monkeypatch.setattr(models, "classifier_logits", watched_logits)
     fresh.labels_folder()
     ways, everything = fresh.settings.labels, fresh.task_run.encoded.train.input_ids
     assert len(taught) == len(judged) == ways.seeds * ways.folds
@@ -82,7 +83,7 @@ def test_the_big_model_is_trained(small: SmallModels) -> None:
 def test_confidence_ranks_where_the_probability_is_1(small: SmallModels) -> None:
     """Softmax in float32 is 1 from a margin of 17 on; such ties would count as inversions."""
     findings = Findings(small.task_run, small)
-    margins = 20.0 + torch.arange(len(findings.labels)).float()
+    margins = 20.0 + torch.arange(len(findings.scored.labels)).float()
     confidences, hard = findings.knows(torch.stack([torch.zeros_like(margins), margins], dim=1))
     assert (np.diff(confidences) > 0).all()
-    assert np.array_equal(hard, findings.labels != 1)
+    assert np.array_equal(hard, findings.scored.labels != 1)
