@@ -159,6 +159,9 @@ def dar_loss(confidences: Tensor, hard: Tensor, margin: float) -> Tensor:
     For every easy example one hard one of the same batch is drawn, with replacement. Without an easy or a hard example
     the loss is 0 (and still carries a gradient, of zeros).
 
+    The draw takes from the random state that dropout draws from, too: a model trained with a weight of 0 is therefore
+    not the plainly fine-tuned one, though only by its dropout masks.
+
     Args:
         confidences: (B,) of the small model.
         hard: (B,) booleans.

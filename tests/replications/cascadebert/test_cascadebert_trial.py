@@ -13,6 +13,7 @@ from common.models.classifier import classifier_logits
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
 from common.training.loop import fit
+from replications.cascadebert import method
 from replications.cascadebert import small_models as models
 from replications.cascadebert.contender import CascadeBERT
 from replications.cascadebert.findings import Findings
@@ -73,6 +74,19 @@ def test_the_calibrated_model_is_regularised(small: SmallModels, tmp_path: Path)
         checkpoint = tmp_path / f"{weight}"
         fit(model, batches, loss, plan, checkpoint=checkpoint, progress=lambda done, total: None)
         assert torch.allclose(classifier_logits(model, run.encoded.dev, CPU), kept) is same
+
+
+def test_without_regularisation_the_small_model_is_the_plainly_fine_tuned_one(
+    small: SmallModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, once drawing hard examples no longer shifts what dropout draws."""
+    monkeypatch.setattr(method, "dar_loss", lambda confidences, hard, margin: 0.0 * confidences.sum())
+    run, plan = small.task_run, small.plan
+    model, batches = small._fresh(plan.seed), BucketedBatches(run.encoded.train, plan.batch_size, plan.seed)
+    loss = calibrated_loss(small.hard, 0.5, 0.5)
+    fit(model, batches, loss, plan, checkpoint=tmp_path / "c", progress=lambda done, total: None)
+    plain = small.logits(small.plain_folder(small.first))["dev"]
+    assert torch.equal(classifier_logits(model, run.encoded.dev, CPU), plain)
 
 
 def test_the_big_model_is_trained(small: SmallModels) -> None:
