@@ -14,6 +14,7 @@ from common.records.measurements import ClaimResult, write_json, write_text
 from common.records.runs import RunRecord, find_runs, read_run
 from common.reporting.blocks import update_block
 from common.reporting.figures import write_figures
+from common.reporting.ledger import ledger, write_ledger
 from common.reporting.overview import PaperRuns
 from common.reporting.paper_page import facts_markdown
 from common.reporting.scoreboard import measured_text, not_run_markdown, scoreboard
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
-    """Regenerate verdicts, figures, tables, each paper's README facts, the scoreboard, the page of what was not run.
+    """Regenerate verdicts, figures, tables, each paper's README facts, the scoreboard, the ledger, what was not run.
 
     Args:
         replications: the papers; one that was never run has its published tables alone.
@@ -55,7 +56,7 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
     update_block(readme, "scoreboard", scoreboard(entries))
     not_run = tables / NOT_RUN
     write_text(not_run, not_run_markdown(entries))
-    return [*written, not_run, readme]
+    return [*written, *write_ledger(ledger(entries), results), not_run, readme]
 
 
 def report_paper(replication: Replication, results: Path, tables: Path) -> list[Path]:

@@ -79,7 +79,9 @@ def not_run_markdown(entries: Sequence[PaperRuns]) -> str:
         undecided = [claim for claim in entry.paper.claims if best_verdict(claim, entry.runs) == "not run"]
         if undecided:
             parts += [f"## {escape(entry.paper.name)}", ""]
-            parts += [f"- `{c.id}`: {escape(c.statement)}. *{escape(_why_not(c, entry.runs))}*" for c in undecided]
+            parts += [
+                f"- `{c.id}`: {escape(c.statement)}. *{escape(not_run_reason(c, entry.runs))}*" for c in undecided
+            ]
             parts.append("")
     return "\n".join(parts).rstrip() + "\n"
 
@@ -131,7 +133,8 @@ def _verdict_text(result: ClaimResult | None) -> str:
     return f"{word} {measured_text(result)}"
 
 
-def _why_not(claim: Claim, runs: Iterable[RunRecord]) -> str:
+def not_run_reason(claim: Claim, runs: Iterable[RunRecord]) -> str:
+    """Why no run decides a claim."""
     reasons = [result.note for run in runs for result in run.claims if result.id == claim.id and result.note]
     return reasons[0] if reasons else "nothing was run yet"
 
