@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from common.run.artifacts import ArtifactStore
     from common.run.progress import RunProgress
     from common.tasks.description import DataSummary
+    from common.tasks.tagging import TaggingTask
+    from common.tasks.tagging_sources import TaggingSummary
     from common.tasks.task import Task
     from common.timing.quiet import Load
 
@@ -169,7 +171,8 @@ class Run:
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
     _whole: dict[str, int] = field(default_factory=dict)
-    _summaries: dict[str, DataSummary] = field(default_factory=dict)
+    _summaries: dict[str, DataSummary | TaggingSummary] = field(default_factory=dict)
+    _tagging: dict[str, TaggingTask] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """The task `name` with a part of train held back as `tune`, cut to the run's scale if the project knows it.
@@ -201,6 +204,31 @@ class Run:
             self._tasks[name] = used = task.at_most(*limits)
             self._summaries[name] = summarise(read, used, "task.yaml" if task.is_own else f"SCALE={self.scale.name}")
         return self._tasks[name]
+
+    def tagging(self, name: str) -> TaggingTask:
+        """The tagging task `name` with sentences for choosing thresholds in `tune`, cut to the run's scale.
+
+        Sentences are short: where the scale spares nothing, all of them are used.
+
+        Raises:
+            UserError: there is no such task, its data are missing or malformed, or too few.
+        """
+        if name not in self._tagging:
+            from common.tasks.tagging_sources import TaggingSummary, load_tagging
+
+            read = load_tagging(name, self.data, self.data_dir)
+            if len(read.train) < LEAST_TRAIN or len(read.dev) < LEAST_DEV:
+                raise UserError(
+                    f"{name}: {len(read.train)} sentences to train on and {len(read.dev)} to score by are too few: "
+                    f"expected at least {LEAST_TRAIN} and {LEAST_DEV}. Give more, or another task with TASKS="
+                )
+            held = min(self.scale.tune_examples, len(read.tune) or len(read.train) // HELD_BACK)
+            limits = (self.scale.train_examples, self.scale.dev_examples)
+            whole = read.is_own or not self.scale.spares
+            used = read.hold_back(held).at_most(*((None, None) if whole else limits))
+            self._whole[name], self._tagging[name] = len(read.train), used
+            self._summaries[name] = TaggingSummary(read, used, f"SCALE={self.scale.name}")
+        return self._tagging[name]
 
     def describe_data(self) -> list[str]:
         """What was read of every task asked for so far and what is used of it, as lines of text with warnings."""
@@ -278,7 +306,11 @@ class Run:
             name: TaskUse(train=len(task.train) + len(task.tune), train_whole=self._whole[name], dev=len(task.dev))
             for name, task in self._tasks.items()
         }
-        return RunFacts(backbones=tuple(backbones), tasks=tasks)
+        tagging = {
+            name: TaskUse(train=len(task.train) + task.held_back, train_whole=self._whole[name], dev=len(task.dev))
+            for name, task in self._tagging.items()
+        }
+        return RunFacts(backbones=tuple(backbones), tasks={**tasks, **tagging})
 
     def seeds_of(self, task: str, first_seed_alone: Collection[str]) -> tuple[int, ...]:
         """The seeds to train `task` with: where the scale spares, the tasks listed, the costly ones, get the first."""
@@ -287,7 +319,7 @@ class Run:
 
     def data_fingerprints(self) -> dict[str, str]:
         """The content of every task asked for so far, by name."""
-        return {name: task.fingerprint for name, task in self._tasks.items()}
+        return {name: task.fingerprint for name, task in {**self._tasks, **self._tagging}.items()}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def load_task(name: str, source: str, data_dir: Path | None = None) -> Task:
     if source == "files":
         return _load_files(name, data_dir)
     facts = find_facts(name)
+    if facts is not None and facts.tagging:
+        raise _labels_words(facts.name)
     if facts is None or source not in facts.sources:
         raise unknown_task(name, known_tasks(source), f"DATA={source}")
     if source == "builtin":
@@ -67,16 +69,35 @@ def canonical_names(names: Iterable[str], source: str, data_dir: Path | None) ->
     return tuple(dict.fromkeys(map(canonical, names)))
 
 
-def _load_files(name: str, data_dir: Path | None) -> Task:
-    from common.tasks.files import files_task
+def checked_folder(data_dir: Path | None) -> Path:
+    """The folder of the data sets.
 
+    Raises:
+        UserError: none was given, or it is not there.
+    """
     # Path("") is what an empty DATA_DIR becomes.
     if data_dir is None or data_dir == Path():
         raise UserError("DATA=files needs the folder that holds the data: add DATA_DIR=path/to/data.")
     if not data_dir.is_dir():
         raise UserError(f"no folder {data_dir}: give the folder that holds the data sets with DATA_DIR=path.")
+    return data_dir
+
+
+def _labels_words(name: str) -> UserError:
+    return UserError(
+        f"{name} labels the words of a sentence one by one, and whole texts are labelled here: take another task with "
+        "TASKS=, or a paper that labels words."
+    )
+
+
+def _load_files(name: str, data_dir: Path | None) -> Task:
+    from common.tasks.files import files_task
+
+    data_dir = checked_folder(data_dir)
     facts = find_facts(name)
     if facts is not None:
+        if facts.tagging:
+            raise _labels_words(facts.name)
         if "files" not in facts.sources:
             raise unknown_task(name, known_tasks("files"), "DATA=files")
         return files_task(facts.name, data_dir)

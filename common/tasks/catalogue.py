@@ -26,18 +26,30 @@ class TaskFacts:
         labels: label names in index order; empty for regression.
         metric: headline metric (`common.tasks.metrics`).
         sources: the sources that offer it.
+        tagging: whether words are labelled one by one (`common.tasks.tagging`); the metric is then of
+            `common.tasks.tag_metrics`.
     """
 
     name: str
     labels: tuple[str, ...]
     metric: str
     sources: tuple[str, ...]
+    tagging: bool = False
 
 
 _FILES_AND_HUB = ("files", "hub")
 _BINARY_SENTIMENT = ("negative", "positive")
 _ENTAILMENT = ("entailment", "not_entailment")
 _DUPLICATE = ("not_duplicate", "duplicate")
+
+
+def _bio(*types: str) -> tuple[str, ...]:
+    return ("O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI"))
+
+
+_UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+_WNUT = _bio("corporation", "creative-work", "group", "location", "person", "product")
+_CHUNKS = _bio("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
 
 _FACTS = (
     TaskFacts("sentiment", _BINARY_SENTIMENT, "accuracy", ("builtin",)),
@@ -57,9 +69,18 @@ _FACTS = (
     TaskFacts("trec", ("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"), "accuracy", _FILES_AND_HUB),
     TaskFacts("imdb", _BINARY_SENTIMENT, "accuracy", _FILES_AND_HUB),
     TaskFacts("ag-news", ("World", "Sports", "Business", "Sci/Tech"), "accuracy", _FILES_AND_HUB),
+    TaskFacts("entities", _bio("LOC", "ORG", "PER"), "span_f1", ("builtin",), tagging=True),
+    TaskFacts("badges", _bio("LOC", "PER"), "span_f1", ("builtin",), tagging=True),
+    TaskFacts("wnut-17", _WNUT, "span_f1", _FILES_AND_HUB, tagging=True),
+    TaskFacts("ud-english-ewt", _UPOS, "token_accuracy", _FILES_AND_HUB, tagging=True),
+    TaskFacts("conll-2003", _bio("LOC", "MISC", "ORG", "PER"), "span_f1", _FILES_AND_HUB, tagging=True),
+    TaskFacts("conll-2000", _CHUNKS, "span_f1", _FILES_AND_HUB, tagging=True),
 )
 SMOKE_TASKS = ("mood", "reply")
 """The generated tasks that an encoder without pretraining learns in seconds; the other three want a pretrained one."""
+
+SMOKE_TAGGING = ("badges",)
+"""The same of tagging."""
 
 
 def match_key(name: str) -> str:
@@ -87,14 +108,18 @@ def canonical_name(name: str) -> str:
     return facts.name
 
 
-def known_tasks(source: str) -> tuple[str, ...]:
+def known_tasks(source: str, *, tagging: bool = False) -> tuple[str, ...]:
     """Return the canonical names that `source` offers (for `files`: the published sets, not one's own).
+
+    Args:
+        source: `builtin`, `files` or `hub`.
+        tagging: those that label words; by default those that label whole texts.
 
     Raises:
         UserError: no such source.
     """
     check_source(source)
-    return tuple(facts.name for facts in _FACTS if source in facts.sources)
+    return tuple(facts.name for facts in _FACTS if source in facts.sources and facts.tagging == tagging)
 
 
 def check_source(source: str) -> None:

@@ -85,7 +85,7 @@ def hub_task(name: str) -> Task:
 
 
 def _examples(facts: TaskFacts, hub_set: HubSet, split: str) -> Iterator[Example]:
-    rows = _load(facts.name, hub_set, split)
+    rows = load_split(facts.name, hub_set, split)
     where = f"{hub_set.repository}@{hub_set.revision} ({split})"
     needed = [column for column in (hub_set.text_a, hub_set.text_b, hub_set.label) if column]
     missing = [column for column in needed if column not in rows.column_names]
@@ -101,7 +101,12 @@ def _examples(facts: TaskFacts, hub_set: HubSet, split: str) -> Iterator[Example
         yield Example(text_a, text_b, float(label))
 
 
-def _load(name: str, hub_set: HubSet, split: str) -> Any:  # noqa: ANN401
+def load_split(name: str, hub_set: HubSet, split: str) -> Any:  # noqa: ANN401
+    """One split of a set as a `datasets.Dataset`.
+
+    Raises:
+        UserError: it cannot be had; the message says what to type instead.
+    """
     import datasets
     import huggingface_hub
 
