@@ -48,7 +48,7 @@ TAGGING_RECIPES: Mapping[str, Recipe] = {
         shallow=TrainingPlan(learning_rate=5e-5, epochs=5, batch_size=32, seed=0, warmup=0.1),
     ),
 }
-"""By scale: how a tagger is fine-tuned plainly. A word gives a label each, but a rare tag few: more steps than for texts."""
+"""By scale: how a tagger is fine-tuned plainly. Rare tags want more steps than the classes of texts."""
 
 
 @dataclass
@@ -231,7 +231,9 @@ class TaggingRun:
     def pass_seconds(self, split: str, layers: float | None = None) -> float:
         """Expected seconds of a forward pass over a split."""
         depth = self.num_layers if layers is None else layers
-        return 0.2 + forward_seconds(round(depth * layer_parameters(self.shape)), self.pieces(getattr(self.task, split)))
+        return 0.2 + forward_seconds(
+            round(depth * layer_parameters(self.shape)), self.pieces(getattr(self.task, split))
+        )
 
     def static_steps(self, depths: Sequence[int]) -> list[Step]:
         """Train the baseline and these rungs of the ladder."""

@@ -319,7 +319,8 @@ class Run:
 
     def data_fingerprints(self) -> dict[str, str]:
         """The content of every task asked for so far, by name."""
-        return {name: task.fingerprint for name, task in {**self._tasks, **self._tagging}.items()}
+        tagging = {name: task.fingerprint for name, task in self._tagging.items()}
+        return {**{name: task.fingerprint for name, task in self._tasks.items()}, **tagging}
 
 
 @dataclass(frozen=True)

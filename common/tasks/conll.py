@@ -1,8 +1,8 @@
 """Sentences out of CoNLL files: columns (the word first, the tag last) and CoNLL-U (form and UPOS).
 
-Sentences are parted by blank lines. Spans are marked by BIO, one tag a word: `B-x` begins a span of type x, `I-x` goes on
-with it, `O` is outside. IOB1, in which `B-x` stands only between two spans of one type, is recognised over all files of
-a data set and converted.
+Sentences are parted by blank lines. Spans are marked by BIO, one tag a word: `B-x` begins a span of type x, `I-x` goes
+on with it, `O` is outside. IOB1, in which `B-x` stands only between two spans of one type, is recognised over all files
+of a data set and converted.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def read_sentences(path: Path) -> list[ReadSentence]:
     if words:
         sentences.append(ReadSentence(path, tuple(words)))
     if not sentences:
-        raise UserError(f"{path} holds no sentences: expected one word with its tag a line, blank lines between sentences.")
+        raise UserError(
+            f"{path} holds no sentences: expected one word with its tag a line, blank lines between sentences."
+        )
     return sentences
 
 
@@ -100,7 +102,7 @@ def _column_lines(path: Path) -> Iterator[TaggedWord | None]:
 
 
 def _conllu_lines(path: Path) -> Iterator[TaggedWord | None]:
-    """Syntactic words with their UPOS. A multiword token (`3-4`) is passed over for its parts, an empty node (`8.1`)."""
+    """Syntactic words with their UPOS; multiword tokens (`3-4`, their parts follow) and empty nodes (`8.1`) are none."""
     for number, line in numbered_lines(path):
         if not line.strip():
             yield None
@@ -147,7 +149,7 @@ def checked_spans(files: Sequence[Sequence[ReadSentence]]) -> list[list[ReadSent
         sentence, word = orphan
         raise sentence.error(
             word.line,
-            f"'{word.tag}' continues no {word.tag[2:]}: a span begins with B-{word.tag[2:]} (BIO). Files in which every "
+            f"'{word.tag}' continues no {word.tag[2:]}: a span begins with B-{word.tag[2:]} (BIO). Files in which each "
             "span begins with I- and B- only parts two neighbours (IOB1) are read too, but not a mixture.",
         )
     return [[sentence.tagged(bio_from_iob1(sentence.tags)) for sentence in sentences] for sentences in files]

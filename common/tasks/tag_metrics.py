@@ -12,8 +12,8 @@ What counts as a span differs between two conventions where tags are not well-fo
 - `conlleval` (the shared tasks' script, and the default of seqeval): an I-x that continues no x begins a span;
 - `strict` (seqeval's mode of that name for IOB2): such an I-x, and what continues it, is no span.
 
-On well-formed tags they agree. A span is right if its first word, its last word and its type are. Tests hold both against
-seqeval.
+On well-formed tags they agree. A span is right if its first word, its last word and its type are. Tests hold both
+against seqeval.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def span_counts(answers: Array, labels: Array, lengths: Array, parts: Array, *, 
     """Spans of each sentence.
 
     Args:
-        answers, labels: (W,) tag indices of all words, sentence after sentence.
+        answers: (W,) tag indices of all words, sentence after sentence.
+        labels: (W,) the true ones.
         lengths: (S,) words of each sentence; W in all.
         parts: (C, 2) of `tag_parts`.
         strict: the convention, see above.
@@ -94,7 +95,9 @@ def span_counts(answers: Array, labels: Array, lengths: Array, parts: Array, *, 
     first[:1] = True
     found, true = (_spans(parts[tags], first, strict) for tags in (answers, labels))
     both = found.begins & true.begins & (found.last == true.last) & (found.kind == true.kind)
-    return Counts(*(np.bincount(sentence[where], minlength=len(lengths)) for where in (both, found.begins, true.begins)))
+    return Counts(
+        *(np.bincount(sentence[where], minlength=len(lengths)) for where in (both, found.begins, true.begins))
+    )
 
 
 @dataclass(frozen=True)

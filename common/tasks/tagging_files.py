@@ -1,6 +1,6 @@
 """Tagging tasks from files on disk: published data sets by name, or a folder of one's own with CoNLL files.
 
-Each file may be plain, .gz or .xz. One's own data are `train.conll` and `dev.conll` (columns, the word first and the tag
+Each file may be plain, .gz or .xz. One's own data are `train.conll` and `dev.conll` (columns, the word first, the tag
 last) or `train.conllu` and `dev.conllu`; the tags are those found in train.
 """
 
@@ -105,12 +105,14 @@ def _own_file(folder: Path, stems: Sequence[str]) -> Path:
 
 
 def holds_tagging(name: str, data_dir: Path) -> bool:
-    """Whether the data set `name` in `data_dir` is one of tagged words: a published one, or a folder with such files."""
+    """Whether the data set `name` has tagged words: a published one, or a folder in `data_dir` with such files."""
     facts = find_facts(name)
     if facts is not None:
         return facts.tagging
     folders = [f for f in data_dir.iterdir() if f.is_dir() and match_key(f.name) == match_key(name)]
-    return any(path.name.startswith(f"train{suffix}") for f in folders for path in f.iterdir() for suffix in OWN_SUFFIXES)
+    return any(
+        path.name.startswith(f"train{suffix}") for f in folders for path in f.iterdir() for suffix in OWN_SUFFIXES
+    )
 
 
 __all__ = ["PUBLISHED_TAGGING", "ReadSentence", "holds_tagging", "own_tagging", "published_tagging"]

@@ -11,8 +11,8 @@ from common.tasks.catalogue import TaskFacts
 from common.tasks.hub import HubSet, load_split
 from common.tasks.tagging import Sentence, TaggingTask
 
-# These sets had loading scripts, which `datasets` no longer runs; the Hub's own Parquet conversion is a branch, so it is
-# pinned by name alone.
+# These sets had loading scripts, which `datasets` no longer runs; the Hub's own Parquet conversion is a branch, pinned
+# by name alone.
 _PARQUET_BRANCH = "refs/convert/parquet"
 
 

@@ -22,7 +22,7 @@ def load_tagging(name: str, source: str, data_dir: Path | None = None) -> Taggin
         data_dir: where `files` looks.
 
     Raises:
-        UserError: unknown source or task, a task that labels whole texts, a missing folder, malformed data or no network.
+        UserError: unknown source or task, a task that labels whole texts, no such folder, malformed data or no network.
     """
     check_source(source)
     facts = find_facts(name)
@@ -82,8 +82,8 @@ class TaggingSummary:
         lines = [
             f"{read.name}: {len(read.train):,} sentences to train on and {len(read.dev):,} to score by were read, "
             f"{words:,} words in train; {len(read.tags)} tags, most often {common}",
-            f"  used: {len(used.train):,} to train on, {len(used.tune):,} for choosing thresholds, {len(used.dev):,} to "
-            f"score by ({f'cut by {self.cut_by}' if is_cut else 'all'}); metric {read.metric}",
+            f"  used: {len(used.train):,} to train on, {len(used.tune):,} for choosing thresholds, {len(used.dev):,} "
+            f"to score by ({f'cut by {self.cut_by}' if is_cut else 'all'}); metric {read.metric}",
         ]
         return [*lines, *(f"  warning: {warning}" for warning in self._warnings())]
 

@@ -163,7 +163,7 @@ def encode_tagged(tokenizer: Any, sentences: Sequence[Sentence], positions: int)
 
 def _pieces_of_words(tokenizer: Any, words: set[str]) -> dict[str, tuple[int, ...]]:  # noqa: ANN401
     ordered = sorted(words)
-    # A byte-level vocabulary (RoBERTa's) has pieces of its own for the beginning of a word: those with the blank before.
+    # A byte-level vocabulary (RoBERTa's) has pieces of its own for a word's beginning: those with the blank before.
     blank = " " if isinstance(tokenizer.backend_tokenizer.pre_tokenizer, ByteLevel) else ""
     found = tokenizer([f"{blank}{word}" for word in ordered], add_special_tokens=False)["input_ids"] if ordered else []
     return {word: tuple(ids) or (tokenizer.unk_token_id,) for word, ids in zip(ordered, found, strict=True)}
@@ -186,7 +186,7 @@ def _encoded(
     ids.append(tokenizer.sep_token_id)
     if len(ids) > positions:
         raise UserError(
-            f"{where}the sentence has {len(sentence.words)} words in {len(ids)} pieces, and the encoder takes {positions}: "
-            "part it into two sentences by a blank line (no word is cut off in silence)"
+            f"{where}the sentence has {len(sentence.words)} words in {len(ids)} pieces, and the encoder takes "
+            f"{positions}: part it into two sentences by a blank line (no word is cut off in silence)"
         )
     return tuple(ids), tuple(starts)

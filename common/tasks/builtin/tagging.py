@@ -9,8 +9,8 @@ from elsewhere, and dev has names that never occur in train. Levels, word by wor
 4. two facts far away must be put together: `lincoln and jordan are known to all : the latter has a harbor , the former
    has a wife`.
 
-`badges` is for the smoke scale: an encoder without pretraining learns it in seconds, since train and dev share its words.
-A list under a heading: 1 the word tells, 2 its neighbour, 3 the heading, 4 nothing (a coin: nobody should be sure).
+`badges` is for the smoke scale: an encoder without pretraining learns it in seconds, since train and dev share words. A
+list under a heading: 1 the word tells, 2 its neighbour, 3 the heading, 4 nothing (a coin: nobody should be sure).
 """
 
 from __future__ import annotations
@@ -162,7 +162,14 @@ def _distant(draw: _Draw) -> list[Piece]:
         (
             [*entity, *_plain(","), *told, *_plain(", has"), *draw.has(kind)],
             [*_plain("with"), *draw.has(kind), *_plain(","), *told, *_plain(","), *entity, *_plain("is well known")],
-            [*_plain("nobody knows"), *entity, *_plain(", though it is said"), *draw.day(), *_plain("to have"), *draw.has(kind)],
+            [
+                *_plain("nobody knows"),
+                *entity,
+                *_plain(", though it is said"),
+                *draw.day(),
+                *_plain("to have"),
+                *draw.has(kind),
+            ],
         )
     )
 
@@ -170,7 +177,9 @@ def _distant(draw: _Draw) -> list[Piece]:
 def _combined(draw: _Draw) -> list[Piece]:
     kinds = draw.rng.sample(KINDS, 2)
     first, second = (_entity(n, k, 4) for n, k in zip(draw.rng.sample(draw.names.any_kind, 2), kinds, strict=True))
-    facts = [[*_plain(f"the {which} has"), *draw.has(kind)] for which, kind in zip(("former", "latter"), kinds, strict=True)]
+    facts = [
+        [*_plain(f"the {which} has"), *draw.has(kind)] for which, kind in zip(("former", "latter"), kinds, strict=True)
+    ]
     draw.rng.shuffle(facts)
     begin = draw.one(("are known to all :", "were on the list again :", "have little in common :"))
     return [*first, *_plain("and"), *second, *_plain(begin), *facts[0], *_plain(","), *facts[1]]
@@ -186,7 +195,11 @@ def entities(rng: random.Random, names: Names, level: int) -> list[Piece]:
 
 # -- Smoke scale ------------------------------------------------------------------------------------------------------
 
-PEOPLE, PLACES, EITHER = ("anna", "john", "mary smith"), ("france", "paris", "new york"), ("jordan", "austin", "lincoln")
+PEOPLE, PLACES, EITHER = (
+    ("anna", "john", "mary smith"),
+    ("france", "paris", "new york"),
+    ("jordan", "austin", "lincoln"),
+)
 HEADINGS = {"people": "PER", "places": "LOC"}
 
 
@@ -242,7 +255,7 @@ def _generate(
     name: str, tags: Sequence[str], names: Names, size: int, seed: str, used: set[tuple[str, ...]]
 ) -> tuple[Sentence, ...]:
     rng, places = random.Random(seed), {tag: place for place, tag in enumerate(tags)}
-    sentences = []
+    sentences: list[Sentence] = []
     for level, count in enumerate(level_sizes(size), 1):
         for _ in range(count):
             pieces = _fresh(GRAMMARS[name], rng, names, level, used)
