@@ -102,7 +102,7 @@ def _column_lines(path: Path) -> Iterator[TaggedWord | None]:
 
 
 def _conllu_lines(path: Path) -> Iterator[TaggedWord | None]:
-    """Syntactic words with their UPOS; multiword tokens (`3-4`, their parts follow) and empty nodes (`8.1`) are none."""
+    """Syntactic words with their UPOS, without multiword tokens (`3-4`, whose parts follow) and empty nodes (`8.1`)."""
     for number, line in numbered_lines(path):
         if not line.strip():
             yield None
