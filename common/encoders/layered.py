@@ -16,6 +16,7 @@ message that says so.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -206,14 +207,39 @@ class LayeredEncoder(nn.Module):
             IndexError: k is not one of the layers.
         """
         self.layer_module(k)
+        return self.with_layers(range(1, k + 1))
+
+    def with_layers(self, kept: Sequence[int]) -> LayeredEncoder:
+        """A deep copy of the embeddings and of these layers, 1..n, in this order; nothing is shared.
+
+        ALBERT's layers are one and the same: of them only how many counts.
+
+        Raises:
+            IndexError: one of them is no layer.
+        """
+        for i in kept:
+            self.layer_module(i)
         memo: dict[int, Any] = {}
         if self.config.model_type != "albert":
             # Handing deepcopy the short list in advance spares copying the layers that are dropped.
             layers = self.model.encoder.layer
-            memo[id(layers)] = nn.ModuleList(copy.deepcopy(layers[i], memo) for i in range(k))
+            memo[id(layers)] = nn.ModuleList(copy.deepcopy(layers[i - 1], memo) for i in kept)
         model = copy.deepcopy(self.model, memo)
-        model.config.num_hidden_layers = k
+        model.config.num_hidden_layers = len(kept)
         return LayeredEncoder(model, pooler_is_pretrained=self.pooler_is_pretrained)
+
+    def query_and_key(self, i: int) -> tuple[nn.Linear, nn.Linear]:
+        """The linear maps of layer i = 1..n that make attention's queries and keys, all heads side by side.
+
+        Raises:
+            IndexError: there is no such layer.
+        """
+        layer: Any = self.layer_module(i)
+        if self.config.model_type == "mpnet":
+            return layer.attention.attn.q, layer.attention.attn.k
+        is_albert = self.config.model_type == "albert"
+        attention = layer.albert_layers[0].attention if is_albert else layer.attention.self
+        return attention.query, attention.key
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors, named as transformers names them, into `folder`.

@@ -8,6 +8,7 @@ run never changes its source by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -108,6 +109,28 @@ def load_split(name: str, hub_set: HubSet, split: str) -> Any:  # noqa: ANN401
         UserError: it cannot be had; the message says what to type instead.
     """
     import datasets
+
+    repository, revision = hub_set.repository, hub_set.revision
+    with _explained(name, repository, revision):
+        return datasets.load_dataset(repository, hub_set.config, revision=revision, split=split)
+
+
+def hub_rows(name: str, repository: str, config: str, revision: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of a training split as they come: no more is downloaded than is read.
+
+    Raises:
+        UserError: no network, or no such data set.
+    """
+    import datasets
+
+    with _explained(name, repository, revision):
+        yield from datasets.load_dataset(repository, config, revision=revision, split="train", streaming=True)
+
+
+@contextmanager
+def _explained(name: str, repository: str, revision: str) -> Iterator[None]:
+    """Ask for the repository, which fails at once where there is no network, and say what to do about any failure."""
+    import datasets
     import huggingface_hub
 
     # The base error of whichever HTTP client this version is built on (httpx, httpx2).
@@ -116,13 +139,13 @@ def load_split(name: str, hub_set: HubSet, split: str) -> Any:  # noqa: ANN401
     try:
         if not huggingface_hub.is_offline_mode():
             # `load_dataset` repeats a failing request for half a minute; this one fails at once.
-            huggingface_hub.HfApi().dataset_info(hub_set.repository, revision=hub_set.revision, timeout=TIMEOUT_SECONDS)
-        return datasets.load_dataset(hub_set.repository, hub_set.config, revision=hub_set.revision, split=split)
+            huggingface_hub.HfApi().dataset_info(repository, revision=revision, timeout=TIMEOUT_SECONDS)
+        yield
     except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
         # Offline mode, no route, an unknown repository and a failed download arrive as many classes; what the
         # user can do about them is the same.
         raise UserError(
-            f"cannot get '{name}' from the Hub ({hub_set.repository}@{hub_set.revision}): "
+            f"cannot get '{name}' from the Hub ({repository}@{revision}): "
             f"{type(error).__name__}: {_first_line(error)} "
             "Check the network, or set HF_HUB_OFFLINE=1 if it was downloaded before, or work without it: "
             "DATA=files DATA_DIR=path/to/data, or DATA=builtin."

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import UserError
+from common.tasks.catalogue import match_key
 from common.tasks.published_files import find_folder, read_split
 from common.tasks.reading import COMPRESSIONS, find_file, numbered_lines
 
@@ -28,6 +29,33 @@ def paragraphs(folder: str, data_dir: Path) -> Iterator[str]:
     for _, line in numbered_lines(_file(folder, data_dir, "train.txt")):
         if line.strip():
             yield line.strip()
+
+
+def articles(path: Path) -> Iterator[list[str]]:
+    """The documents of a file of plain text, each a list of its lines; blank lines part them.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
+    lines: list[str] = []
+    for _, line in numbered_lines(path):
+        if line.strip():
+            lines.append(line.strip())
+        elif lines:
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+
+
+def find_text(folder: str, data_dir: Path) -> Path | None:
+    """The file `train.txt`, plain or compressed, in a folder of plain text; None without either.
+
+    Raises:
+        UserError: several folders match, or several forms of the file.
+    """
+    there = any(match_key(path.name) == match_key(folder) for path in data_dir.iterdir() if path.is_dir())
+    return find_file(find_folder(folder, data_dir), ["train.txt"]) if there else None
 
 
 def squad_questions(data_dir: Path) -> Iterator[str]:

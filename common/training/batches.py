@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from itertools import islice
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -38,6 +39,21 @@ class EpochSource(Protocol[BatchT]):
 
     def epoch(self, number: int) -> Iterator[BatchT]:
         """The batches of epoch `number` (from 0)."""
+
+
+@runtime_checkable
+class ResumableSource(Protocol[BatchT]):
+    """An `EpochSource` that can begin in mid-epoch without making the batches before."""
+
+    def epoch_from(self, number: int, first: int) -> Iterator[BatchT]:
+        """The batches of epoch `number` (from 0) from batch `first` (from 0) on."""
+
+
+def batches_from(source: EpochSource[BatchT], epoch: int, first: int) -> Iterator[BatchT]:
+    """The batches of an epoch without its first `first` ones."""
+    if isinstance(source, ResumableSource):
+        return source.epoch_from(epoch, first)
+    return islice(source.epoch(epoch), first, None)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from common.devices import Precision, available_device, training_precision
 from common.records.measurements import atomic_write
 from common.timing.interleave import device_synchroniser
 from common.training.allocator import freed_memory_kept
-from common.training.batches import EpochSource, Movable
+from common.training.batches import EpochSource, Movable, batches_from
 
 BatchT = TypeVar("BatchT", bound=Movable)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -160,9 +160,7 @@ def fit(
     with freed_memory_kept(), repeatable(device), float32_outputs(module), deferred_interrupt() as interrupted:
         for epoch in range(first // len(batches), plan.epochs):
             losses = []
-            for index, cpu_batch in enumerate(batches.epoch(epoch)):
-                if epoch * len(batches) + index < first:
-                    continue
+            for cpu_batch in batches_from(batches, epoch, max(0, first - epoch * len(batches))):
                 watch.start()
                 batch = cpu_batch.to(device)
                 with accelerator.autocast():

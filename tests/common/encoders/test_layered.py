@@ -407,3 +407,25 @@ class TestCanary:
         config.num_hidden_groups = 3
         with pytest.raises(UserError, match="num_hidden_groups"):
             LayeredEncoder(transformers.AutoModel.from_config(config), pooler_is_pretrained=False)
+
+
+# -- Chosen layers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["tiny", "tiny-roberta", "tiny-mpnet"])
+def test_chosen_layers_run_one_after_the_other(shape: str) -> None:
+    encoder = random_encoder(shape)
+    chosen = encoder.with_layers((1, 4))
+    ids = torch.randint(5, 1000, (2, 7), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        h, mask = encoder.embed(ids, None)
+        expected = encoder.layer(4, encoder.layer(1, h, mask), mask)
+        torch.testing.assert_close(chosen(ids, None), expected)
+    assert chosen.num_layers == 2 and encoder.num_layers == 4
+    assert chosen.layer_module(2) is not encoder.layer_module(4)
+
+
+def test_a_layer_that_is_not_there_cannot_be_chosen() -> None:
+    for outside in ((0, 1), (1, 5)):
+        with pytest.raises(IndexError):
+            random_encoder("tiny").with_layers(outside)
