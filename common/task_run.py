@@ -47,8 +47,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass
-class TaskRun:
-    """The data, the backbone, the baseline and the static ladder of one task and seed.
+class AnyTaskRun:
+    """One task of whatever kind, one seed, one backbone: how models are made and kept.
 
     Attributes:
         run: the run that it belongs to.
@@ -62,17 +62,12 @@ class TaskRun:
     seed: int
     recipe: Recipe
 
-    @staticmethod
-    def of(run: Run, task: str, seed: int, recipe: Recipe | None = None) -> TaskRun:
-        """A task run by the common recipe of the run's scale, or by a paper's own."""
-        return TaskRun(run, task, seed, recipe or RECIPES[run.scale.name])
-
     @property
     def label(self) -> str:
         """How a plan names it."""
         return f"{self.task_name} seed {self.seed}"
 
-    # -- Data and backbone --------------------------------------------------------------------------------------------
+    # -- Backbone and plan --------------------------------------------------------------------------------------------
 
     @cached_property
     def device(self) -> torch.device:
@@ -90,24 +85,9 @@ class TaskRun:
         return self.run.timing_device
 
     @property
-    def task(self) -> Task:
-        """The data."""
-        return self.run.task(self.task_name)
-
-    @property
     def plan(self) -> TrainingPlan:
         """The baseline's."""
         return self.recipe.plan(self.task_name, self.seed)
-
-    @property
-    def pooling(self) -> str:
-        """What of a layer classifiers and exits read, one of `POOLINGS`."""
-        return self.recipe.pooling
-
-    @property
-    def outputs(self) -> int:
-        """C: classes, or 1 for a regression."""
-        return max(1, len(self.task.labels))
 
     @property
     def num_layers(self) -> int:
@@ -123,6 +103,91 @@ class TaskRun:
     def shape(self) -> EncoderShape:
         """The backbone's sizes."""
         return EncoderShape.from_config(self.backbone.encoder.config)
+
+    # -- One way to train and keep ------------------------------------------------------------------------------------
+
+    def trained(
+        self,
+        kind: str,
+        facts: Mapping[str, object],
+        fresh: Callable[[], ModuleT],
+        batches: Callable[[], EpochSource[BatchT]],
+        loss: Callable[[ModuleT, BatchT], Tensor],
+        plan: TrainingPlan,
+        *,
+        make_optimizer: MakeOptimizer = fused_adamw,
+    ) -> Path:
+        """The folder of a trained model, made if it is not there; a training that was interrupted goes on.
+
+        Args:
+            kind: what it is, e.g. `deebert-off-ramps`; a part of its name and of its key.
+            facts: all that it depends on beside the plan.
+            fresh: the untrained model, which has `save(folder)`.
+            batches: called once training begins.
+            loss: of one batch.
+            plan: how it is trained.
+            make_optimizer: by default AdamW over what requires gradients.
+        """
+
+        def make(folder: Path) -> None:
+            model = fresh()
+            checkpoint = folder / "checkpoint" / "loop.safetensors"
+            report = fit(
+                model,
+                batches(),
+                loss,
+                plan,
+                checkpoint=checkpoint,
+                progress=self.run.progress,
+                make_optimizer=make_optimizer,
+            )
+            cast(Savable, model.cpu().eval()).save(folder)
+            write_report(folder, report)
+
+        return self.stored(kind, {**facts, "plan": plan.recipe()}, make)
+
+    def kept_tensors(
+        self, kind: str, facts: Mapping[str, object], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Named tensors, computed if they are not there; `facts` are all that they depend on."""
+
+        def make(folder: Path) -> None:
+            save_file({name: t.contiguous() for name, t in compute().items()}, folder / "tensors.safetensors")
+
+        tensors: dict[str, Tensor] = load_file(self.stored(kind, facts, make) / "tensors.safetensors")
+        return tensors
+
+    def stored(self, kind: str, facts: Mapping[str, object], make: Callable[[Path], None]) -> Path:
+        """The folder of an artifact of this task run; `make` fills it."""
+        name = f"{kind}/{self.backbone.name}/{self.task_name}/seed{self.seed}"
+        return self.run.store.get(name, {**facts, "kind": kind}, make, self.run.say)
+
+
+@dataclass
+class TaskRun(AnyTaskRun):
+    """The data, the backbone, the baseline and the static ladder of one task of labelled texts and one seed."""
+
+    @staticmethod
+    def of(run: Run, task: str, seed: int, recipe: Recipe | None = None) -> TaskRun:
+        """A task run by the common recipe of the run's scale, or by a paper's own."""
+        return TaskRun(run, task, seed, recipe or RECIPES[run.scale.name])
+
+    # -- Data ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        """The data."""
+        return self.run.task(self.task_name)
+
+    @property
+    def pooling(self) -> str:
+        """What of a layer classifiers and exits read, one of `POOLINGS`."""
+        return self.recipe.pooling
+
+    @property
+    def outputs(self) -> int:
+        """C: classes, or 1 for a regression."""
+        return max(1, len(self.task.labels))
 
     @cached_property
     def encoded(self) -> EncodedTask:
@@ -180,7 +245,7 @@ class TaskRun:
         by_length = {t: embedding_flops(shape, t) + layers * layer_flops(shape, t) + head for t in set(lengths)}
         return np.array([by_length[t] for t in lengths], dtype=float)
 
-    # -- One way to train and keep ------------------------------------------------------------------------------------
+    # -- What is kept -------------------------------------------------------------------------------------------------
 
     @property
     def facts(self) -> dict[str, object]:
@@ -192,63 +257,12 @@ class TaskRun:
         """The training examples in the baseline's batches."""
         return BucketedBatches(self.encoded.train, self.plan.batch_size, self.seed)
 
-    def trained(
-        self,
-        kind: str,
-        facts: Mapping[str, object],
-        fresh: Callable[[], ModuleT],
-        batches: Callable[[], EpochSource[BatchT]],
-        loss: Callable[[ModuleT, BatchT], Tensor],
-        plan: TrainingPlan,
-        *,
-        make_optimizer: MakeOptimizer = fused_adamw,
-    ) -> Path:
-        """The folder of a trained model, made if it is not there; a training that was interrupted goes on.
-
-        Args:
-            kind: what it is, e.g. `deebert-off-ramps`; a part of its name and of its key.
-            facts: all that it depends on beside the plan.
-            fresh: the untrained model, which has `save(folder)`.
-            batches: called once training begins.
-            loss: of one batch.
-            plan: how it is trained.
-            make_optimizer: by default AdamW over what requires gradients.
-        """
-
-        def make(folder: Path) -> None:
-            model = fresh()
-            checkpoint = folder / "checkpoint" / "loop.safetensors"
-            report = fit(
-                model,
-                batches(),
-                loss,
-                plan,
-                checkpoint=checkpoint,
-                progress=self.run.progress,
-                make_optimizer=make_optimizer,
-            )
-            cast(Savable, model.cpu().eval()).save(folder)
-            write_report(folder, report)
-
-        return self.stored(kind, {**facts, "plan": plan.recipe()}, make)
-
     def tensors(
         self, kind: str, facts: Mapping[str, object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Named tensors, e.g. logits by split, computed if they are not there."""
-
-        def make(folder: Path) -> None:
-            save_file({name: t.contiguous() for name, t in compute().items()}, folder / "tensors.safetensors")
-
         sizes = {name: len(split) for name, split in self.splits.items()}
-        folder = self.stored(kind, {**facts, "splits": sizes}, make)
-        tensors: dict[str, Tensor] = load_file(folder / "tensors.safetensors")
-        return tensors
-
-    def stored(self, kind: str, facts: Mapping[str, object], make: Callable[[Path], None]) -> Path:
-        """The folder of an artifact of this task run; `make` fills it."""
-        name = f"{kind}/{self.backbone.name}/{self.task_name}/seed{self.seed}"
-        return self.run.store.get(name, {**facts, "kind": kind}, make, self.run.say)
+        return self.kept_tensors(kind, {**facts, "splits": sizes}, compute)
 
     # -- What it will take --------------------------------------------------------------------------------------------
 

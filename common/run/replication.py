@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from common.run.artifacts import ArtifactStore
     from common.run.progress import RunProgress
     from common.tasks.description import DataSummary
+    from common.tasks.spans import SpanTask
+    from common.tasks.spans.limits import SpanSummary
     from common.tasks.tagging import TaggingTask
     from common.tasks.tagging_sources import TaggingSummary
     from common.tasks.task import Task
@@ -171,8 +173,9 @@ class Run:
     _tasks: dict[str, Task] = field(default_factory=dict)
     _encoders: dict[str, PretrainedEncoder] = field(default_factory=dict)
     _whole: dict[str, int] = field(default_factory=dict)
-    _summaries: dict[str, DataSummary | TaggingSummary] = field(default_factory=dict)
+    _summaries: dict[str, DataSummary | TaggingSummary | SpanSummary] = field(default_factory=dict)
     _tagging: dict[str, TaggingTask] = field(default_factory=dict)
+    _span_tasks: dict[str, SpanTask] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """The task `name` with a part of train held back as `tune`, cut to the run's scale if the project knows it.
@@ -229,6 +232,21 @@ class Run:
             self._whole[name], self._tagging[name] = len(read.train), used
             self._summaries[name] = TaggingSummary(read, used, f"SCALE={self.scale.name}")
         return self._tagging[name]
+
+    def span_task(self, name: str) -> SpanTask:
+        """The reading task `name`, a part of train held back as `tune`, cut to the run's scale if the project knows it.
+
+        Raises:
+            UserError: there is no such task, its data are missing or malformed, or too few.
+        """
+        if name not in self._span_tasks:
+            from common.tasks.spans import load_span_task
+            from common.tasks.spans.limits import SpanSummary, at_scale
+
+            read = load_span_task(name, self.data, self.data_dir)
+            self._whole[name], self._span_tasks[name] = len(read.train), at_scale(read, self.scale)
+            self._summaries[name] = SpanSummary(len(read.train), self._span_tasks[name])
+        return self._span_tasks[name]
 
     def describe_data(self) -> list[str]:
         """What was read of every task asked for so far and what is used of it, as lines of text with warnings."""
@@ -302,9 +320,10 @@ class Run:
             )
             for name, source in self._encoders.items()
         ]
+        whole_texts: dict[str, Task | SpanTask] = {**self._tasks, **self._span_tasks}
         tasks = {
             name: TaskUse(train=len(task.train) + len(task.tune), train_whole=self._whole[name], dev=len(task.dev))
-            for name, task in self._tasks.items()
+            for name, task in whole_texts.items()
         }
         tagging = {
             name: TaskUse(train=len(task.train) + task.held_back, train_whole=self._whole[name], dev=len(task.dev))
@@ -319,8 +338,8 @@ class Run:
 
     def data_fingerprints(self) -> dict[str, str]:
         """The content of every task asked for so far, by name."""
-        tagging = {name: task.fingerprint for name, task in self._tagging.items()}
-        return {**{name: task.fingerprint for name, task in self._tasks.items()}, **tagging}
+        tasks: dict[str, Task | TaggingTask | SpanTask] = {**self._tasks, **self._tagging, **self._span_tasks}
+        return {name: task.fingerprint for name, task in tasks.items()}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.tasks.catalogue import (
+    SPANS,
+    TEXTS,
+    TaskFacts,
     canonical_name,
     check_source,
     find_facts,
@@ -40,8 +43,8 @@ def load_task(name: str, source: str, data_dir: Path | None = None) -> Task:
     if source == "files":
         return _load_files(name, data_dir)
     facts = find_facts(name)
-    if facts is not None and facts.tagging:
-        raise _labels_words(facts.name)
+    if facts is not None and facts.kind != TEXTS:
+        raise _of_another_kind(facts)
     if facts is None or source not in facts.sources:
         raise unknown_task(name, known_tasks(source), f"DATA={source}")
     if source == "builtin":
@@ -83,10 +86,14 @@ def checked_folder(data_dir: Path | None) -> Path:
     return data_dir
 
 
-def _labels_words(name: str) -> UserError:
+def _of_another_kind(facts: TaskFacts) -> UserError:
+    if facts.kind == SPANS:
+        does, paper = "asks for spans of passages", "answers questions"
+    else:
+        does, paper = "labels the words of a sentence one by one", "labels words"
     return UserError(
-        f"{name} labels the words of a sentence one by one, and whole texts are labelled here: take another task with "
-        "TASKS=, or a paper that labels words."
+        f"{facts.name} {does}, and whole texts are labelled here: take another task with TASKS=, or a paper that "
+        f"{paper}."
     )
 
 
@@ -96,8 +103,8 @@ def _load_files(name: str, data_dir: Path | None) -> Task:
     data_dir = checked_folder(data_dir)
     facts = find_facts(name)
     if facts is not None:
-        if facts.tagging:
-            raise _labels_words(facts.name)
+        if facts.kind != TEXTS:
+            raise _of_another_kind(facts)
         if "files" not in facts.sources:
             raise unknown_task(name, known_tasks("files"), "DATA=files")
         return files_task(facts.name, data_dir)

@@ -16,6 +16,9 @@ from common.errors import UserError
 
 SOURCES = ("builtin", "files", "hub")
 
+TEXTS, WORDS, SPANS = "labelled texts", "labelled words", "questions on passages"
+"""Kinds of tasks: read by `common.tasks.load_task`, `common.tasks.tagging_sources` and `common.tasks.spans`."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
@@ -26,15 +29,17 @@ class TaskFacts:
         labels: label names in index order; empty for regression.
         metric: headline metric (`common.tasks.metrics`).
         sources: the sources that offer it.
-        tagging: whether words are labelled one by one (`common.tasks.tagging`); the metric is then of
-            `common.tasks.tag_metrics`.
+        kind: what its examples are; the metric of labelled words is of `common.tasks.tag_metrics`, that of questions
+            of `common.tasks.spans.scoring`.
+        aliases: what else it is called.
     """
 
     name: str
     labels: tuple[str, ...]
     metric: str
     sources: tuple[str, ...]
-    tagging: bool = False
+    kind: str = TEXTS
+    aliases: tuple[str, ...] = ()
 
 
 _FILES_AND_HUB = ("files", "hub")
@@ -72,12 +77,15 @@ _FACTS = (
     TaskFacts("trec", ("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"), "accuracy", _FILES_AND_HUB),
     TaskFacts("imdb", _BINARY_SENTIMENT, "accuracy", _FILES_AND_HUB),
     TaskFacts("ag-news", ("World", "Sports", "Business", "Sci/Tech"), "accuracy", _FILES_AND_HUB),
-    TaskFacts("entities", _bio("LOC", "ORG", "PER"), "span_f1", ("builtin",), tagging=True),
-    TaskFacts("badges", _bio("LOC", "PER"), "span_f1", ("builtin",), tagging=True),
-    TaskFacts("wnut-17", _WNUT, "span_f1", _FILES_AND_HUB, tagging=True),
-    TaskFacts("ud-english-ewt", _UPOS, "token_accuracy", _FILES_AND_HUB, tagging=True),
-    TaskFacts("conll-2003", _bio("LOC", "MISC", "ORG", "PER"), "span_f1", _FILES_AND_HUB, tagging=True),
-    TaskFacts("conll-2000", _CHUNKS, "span_f1", _FILES_AND_HUB, tagging=True),
+    TaskFacts("entities", _bio("LOC", "ORG", "PER"), "span_f1", ("builtin",), WORDS),
+    TaskFacts("badges", _bio("LOC", "PER"), "span_f1", ("builtin",), WORDS),
+    TaskFacts("wnut-17", _WNUT, "span_f1", _FILES_AND_HUB, WORDS),
+    TaskFacts("ud-english-ewt", _UPOS, "token_accuracy", _FILES_AND_HUB, WORDS),
+    TaskFacts("conll-2003", _bio("LOC", "MISC", "ORG", "PER"), "span_f1", _FILES_AND_HUB, WORDS),
+    TaskFacts("conll-2000", _CHUNKS, "span_f1", _FILES_AND_HUB, WORDS),
+    TaskFacts("reading", (), "answer_f1", ("builtin",), SPANS),
+    TaskFacts("lookup", (), "answer_f1", ("builtin",), SPANS),
+    TaskFacts("squad", (), "answer_f1", _FILES_AND_HUB, SPANS, aliases=("squad-1.1", "squad-v1.1")),
 )
 SMOKE_TASKS = ("mood", "reply")
 """The generated tasks that an encoder without pretraining learns in seconds; the other three want a pretrained one."""
@@ -85,13 +93,16 @@ SMOKE_TASKS = ("mood", "reply")
 SMOKE_TAGGING = ("badges",)
 """The same of tagging."""
 
+SMOKE_SPANS = ("lookup",)
+"""The same of reading."""
+
 
 def match_key(name: str) -> str:
     """Return `name` as it is compared: lower case, without `-`, `_` and blanks (`SST-2` -> `sst2`, `c++` -> `c++`)."""
     return re.sub(r"[-_\s]", "", name.casefold()) or name
 
 
-_BY_KEY = {match_key(facts.name): facts for facts in _FACTS}
+_BY_KEY = {match_key(name): facts for facts in _FACTS for name in (facts.name, *facts.aliases)}
 
 
 def find_facts(name: str) -> TaskFacts | None:
@@ -111,18 +122,18 @@ def canonical_name(name: str) -> str:
     return facts.name
 
 
-def known_tasks(source: str, *, tagging: bool = False) -> tuple[str, ...]:
+def known_tasks(source: str, kind: str = TEXTS) -> tuple[str, ...]:
     """Return the canonical names that `source` offers (for `files`: the published sets, not one's own).
 
     Args:
         source: `builtin`, `files` or `hub`.
-        tagging: those that label words; by default those that label whole texts.
+        kind: of tasks; by default those of whole texts.
 
     Raises:
         UserError: no such source.
     """
     check_source(source)
-    return tuple(facts.name for facts in _FACTS if source in facts.sources and facts.tagging == tagging)
+    return tuple(facts.name for facts in _FACTS if source in facts.sources and facts.kind == kind)
 
 
 def check_source(source: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common.errors import UserError
-from common.tasks.catalogue import TaskFacts, find_facts, match_key
+from common.tasks.catalogue import WORDS, TaskFacts, find_facts, match_key
 from common.tasks.conll import ReadSentence, checked_spans, indexed, marks_spans, read_sentences, tag_names
 from common.tasks.published_files import find_folder
 from common.tasks.reading import COMPRESSIONS, find_file, several
@@ -108,7 +108,7 @@ def holds_tagging(name: str, data_dir: Path) -> bool:
     """Whether the data set `name` has tagged words: a published one, or a folder in `data_dir` with such files."""
     facts = find_facts(name)
     if facts is not None:
-        return facts.tagging
+        return facts.kind == WORDS
     folders = [f for f in data_dir.iterdir() if f.is_dir() and match_key(f.name) == match_key(name)]
     return any(
         path.name.startswith(f"train{suffix}") for f in folders for path in f.iterdir() for suffix in OWN_SUFFIXES

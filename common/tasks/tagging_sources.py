@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.tasks import checked_folder
-from common.tasks.catalogue import check_source, find_facts, known_tasks, match_key, unknown_task
+from common.tasks.catalogue import WORDS, check_source, find_facts, known_tasks, match_key, unknown_task
 from common.tasks.tagging import TaggingTask
 
 
@@ -26,13 +26,13 @@ def load_tagging(name: str, source: str, data_dir: Path | None = None) -> Taggin
     """
     check_source(source)
     facts = find_facts(name)
-    if facts is not None and not facts.tagging:
-        known = ", ".join(known_tasks(source, tagging=True))
+    if facts is not None and facts.kind != WORDS:
+        known = ", ".join(known_tasks(source, WORDS))
         raise UserError(f"{facts.name} labels whole texts, and words are labelled here. Tasks of tagging: {known}.")
     if source == "files":
         return _from_files(name, checked_folder(data_dir))
     if facts is None or source not in facts.sources:
-        raise unknown_task(name, known_tasks(source, tagging=True), f"DATA={source}")
+        raise unknown_task(name, known_tasks(source, WORDS), f"DATA={source}")
     if source == "builtin":
         from common.tasks.builtin.tagging import builtin_tagging
 
@@ -46,7 +46,7 @@ def _from_files(name: str, data_dir: Path) -> TaggingTask:
     from common.tasks.published_files import refuse_own_folder
     from common.tasks.tagging_files import own_tagging, published_tagging
 
-    facts, known = find_facts(name), known_tasks("files", tagging=True)
+    facts, known = find_facts(name), known_tasks("files", WORDS)
     if facts is not None:
         if "files" not in facts.sources:
             raise unknown_task(name, known, "DATA=files")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.tasks.builtin.generation import MAX_REPEATS, level_sizes
-from common.tasks.catalogue import SMOKE_TAGGING, find_facts, known_tasks, unknown_task
+from common.tasks.catalogue import SMOKE_TAGGING, WORDS, find_facts, known_tasks, unknown_task
 from common.tasks.tagging import Sentence, TaggingTask
 
 Piece = tuple[str, str, int]
@@ -243,7 +243,7 @@ def builtin_tagging(name: str, seed: int = 0, train_size: int | None = None, dev
     """
     facts = find_facts(name)
     if facts is None or facts.name not in GRAMMARS:
-        raise unknown_task(name, known_tasks("builtin", tagging=True), "DATA=builtin")
+        raise unknown_task(name, known_tasks("builtin", WORDS), "DATA=builtin")
     size = train_size or (SMOKE_TRAIN_SIZE if facts.name in SMOKE_TAGGING else TRAIN_SIZE)
     used: set[tuple[str, ...]] = set()
     train = _generate(facts.name, facts.labels, TRAIN, size, f"{facts.name} train {seed}", used)
