@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from common.rows import Rows
 from common.scales import Scale
 from common.timing.paired import PairedThroughput, PairedTimings, paired_latency, paired_throughput
 from common.timing.threads import pinned_threads
-from common.training.batches import Batch, EncodedSplit
+from common.training.batches import Batch
 from common.training.loop import Progress
 
 BASELINE = "baseline"
@@ -29,6 +30,20 @@ BATCH_SIZE = 32
 
 Arm = Callable[[Batch], object]
 """Does all the work that is to be timed on one batch."""
+
+
+class TimedTexts(Protocol):
+    """What the clock asks of a split: texts, or sentences of tagged words."""
+
+    @property
+    def input_ids(self) -> Sequence[Sequence[int]]:
+        """Of each text."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def batch(self, rows: Sequence[int]) -> Any:  # noqa: ANN401
+        """Those at `rows`, padded; what an arm takes."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ class Clock:
         progress: told how many samples are done.
     """
 
-    split: EncodedSplit
+    split: TimedTexts
     scale: Scale
     device: torch.device
     progress: Progress

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence
+from common.records.tagging import labels_words, sentence_counts
 from common.tasks.metrics import points_along
+from common.tasks.tag_metrics import points as points_of_counts
 
 if TYPE_CHECKING:
     from common.records.runs import RunRecord
@@ -121,8 +123,10 @@ def constant_answer(evidence: Evidence) -> Array:
     """(N,) the constant that scores best on dev: a class, or for a regression the mean."""
     if not evidence.classes:
         return np.full(len(evidence.labels), float(np.mean(evidence.labels)))
-    points = points_along(evidence.metric)
     answers = [np.full_like(evidence.labels, label) for label in range(evidence.classes)]
+    if labels_words(evidence):
+        return max(answers, key=lambda a: sentence_counts(evidence, a).points)
+    points = points_along(evidence.metric)
     return max(answers, key=lambda a: float(points(a, evidence.labels)))
 
 
@@ -181,7 +185,13 @@ def system(name: str, setting: str = "") -> Answers:
 
 
 def gain(seeds: Sequence[Evidence], first: Answers, second: Answers) -> Effect:
-    """Points of the task's metric that `first` scores above `second` on the same examples."""
+    """Points of the task's metric that `first` scores above `second` on the same examples.
+
+    Where words are labelled, an example is a sentence.
+    """
+    if labels_words(seeds[0]):
+        counts = [(*sentence_counts(e, first(e)).arrays, *sentence_counts(e, second(e)).arrays) for e in seeds]
+        return effect_of(seeds[0].task, counts, _ahead_in_counts)
     if seeds[0].metric == "accuracy":  # the same number from one array: several times as fast
         ahead = [hits(e, first).astype(np.int8) - hits(e, second) for e in seeds]
         return effect_of(seeds[0].task, [(a,) for a in ahead], np.mean).scaled(100.0)
@@ -193,6 +203,11 @@ def gain(seeds: Sequence[Evidence], first: Answers, second: Answers) -> Effect:
     return effect_of(seeds[0].task, [(first(e), second(e), e.labels) for e in seeds], difference)
 
 
+def _ahead_in_counts(*counts: Array, axis: int = -1) -> Array:
+    """Points that the first three of six arrays of counts score above the last three."""
+    return points_of_counts(*counts[:3], axis=axis) - points_of_counts(*counts[3:], axis=axis)
+
+
 def hits(evidence: Evidence, answers: Answers) -> Array:
     """(N,) whether a system is right."""
     return np.asarray(answers(evidence) == evidence.labels)
@@ -200,6 +215,8 @@ def hits(evidence: Evidence, answers: Answers) -> Array:
 
 def score(seeds: Sequence[Evidence], answers: Answers) -> Effect:
     """Score in points."""
+    if labels_words(seeds[0]):
+        return effect_of(seeds[0].task, [sentence_counts(e, answers(e)).arrays for e in seeds], points_of_counts)
     return effect_of(seeds[0].task, [(answers(e), e.labels) for e in seeds], points_along(seeds[0].metric))
 
 

@@ -8,8 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from common.records.measurements import Measurement
-from common.records.predictions import LABELS, Evidence, answers_name, at_layer
+from common.records.predictions import LABELS, Array, Evidence, answers_name, at_layer
 from common.records.runs import RunRecord
+from common.records.tagging import labels_words, sentence_counts
 from common.tasks.metrics import score
 
 BASELINE, CONSTANT = "baseline", "constant answer"
@@ -99,13 +100,19 @@ def _scores(run: RunRecord) -> Iterator[str]:
             continue
         labels, answers = own[split + LABELS], own.arrays.get(split + answers_name(m.system, m.setting))
         if m.system == CONSTANT:
-            possible = [score(own.metric, np.full(len(labels), label), labels) for label in range(own.classes)]
+            possible = [_score(own, np.full(len(labels), label), labels) for label in range(own.classes)]
         elif answers is not None and len(answers) == len(labels):
-            possible = [score(own.metric, answers, labels)]
+            possible = [_score(own, answers, labels)]
         else:
             continue
         if possible and min(abs(100 * value - m.value) for value in possible) > 1e-3:
             yield f"{m.experiment}, {m.task} seed {m.seed}: {m.system} {m.setting} is printed as {m.value:.3f}"
+
+
+def _score(evidence: Evidence, answers: Array, labels: Array) -> float:
+    if labels_words(evidence):
+        return sentence_counts(evidence, answers).points / 100
+    return score(evidence.metric, answers, labels)
 
 
 def _headline(measurements: Iterable[Measurement]) -> Iterator[Measurement]:

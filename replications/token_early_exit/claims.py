@@ -1,0 +1,157 @@
+"""The statistics that decide the claims of SENTEE and TOKEE, from what the runs kept.
+
+Speed-ups are ratios of FLOPs, as in the paper, summed over the sentences that are scored; settings were chosen at about
+2x, 3x and 4x on other sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from common.records.claims import Array, Cell, Decide, Decision, Limit, gain, has_learned, learned_tasks, system
+from common.records.effects import Effect, effect_of
+from common.records.predictions import Evidence, static_name
+from common.records.runs import RunRecord
+from common.records.tagging import flops_name
+from replications.token_early_exit.names import SENTEE, SPEEDS, TOKEE, speed_name
+
+REACHED = 0.15
+"""A system stands for a speed if its own on the scored sentences is within this share of it."""
+
+SMALL = 1.0
+"""Points that "small loss" may be; the paper gives no number, its mean at 3x is 0.70."""
+
+HIGH = tuple(speed for speed in SPEEDS if speed > 2)
+SLOWEST, FASTEST = min(SPEEDS), max(SPEEDS)
+NER = "span_f1"
+
+Seeds = Sequence[Evidence]
+
+
+def saves(record: RunRecord) -> Decision | None:
+    """Share of FLOPs saved at 3x, with at most a point lost; mean over tasks."""
+    tasks, left_out = learned_tasks(record)
+    cells = [
+        Cell(task, flops_saved(seeds, TOKEE, speed_name(3)), task, Limit(loss(seeds, TOKEE, 3), SMALL))
+        for task, seeds in tasks.items()
+    ]
+    return Decision(tuple(cells), f"at 3x; at most {SMALL:g} point lost", left_out=left_out) if cells else None
+
+
+def lossless_at_2x(record: RunRecord) -> Decision | None:
+    """Points lost at 2x."""
+    return losses(record, TOKEE, SLOWEST)
+
+
+def drop_at_3x(record: RunRecord) -> Decision | None:
+    """Points lost at 3x."""
+    return losses(record, TOKEE, 3)
+
+
+def beats_static(record: RunRecord) -> Decision | None:
+    """Points above the first n / s layers, fine-tuned alone, at each speed s."""
+
+    def rival(seeds: Seeds, speed: int) -> str | None:
+        layers = seeds[0].layers
+        return static_name(layers // speed) if layers % speed == 0 else None
+
+    return compared(record, SPEEDS, rival, lambda speed: "", "the first n/s layers in DistilBERT's place")
+
+
+def beats_sentee(record: RunRecord) -> Decision | None:
+    """Points above SENTEE at 3x and 4x."""
+    return compared(record, HIGH, lambda seeds, speed: SENTEE, speed_name, "")
+
+
+def collapses(record: RunRecord) -> Decision | None:
+    """Points that SENTEE loses at 4x on tasks of named entities."""
+    return losses(record, SENTEE, FASTEST, only=lambda seeds: seeds[0].metric == NER)
+
+
+# -- Parts ------------------------------------------------------------------------------------------------------------
+
+
+def losses(
+    record: RunRecord, name: str, speed: int, only: Callable[[Seeds], bool] = lambda seeds: True
+) -> Decision | None:
+    """Points that a system loses at a speed, task by task, where it reaches it."""
+    tasks, left_out = learned_tasks(record)
+    cells, missed = [], []
+    for task, seeds in tasks.items():
+        if not only(seeds):
+            continue
+        if reaches(seeds, name, speed):
+            cells.append(Cell(task, loss(seeds, name, speed), task))
+        else:
+            missed.append(f"{task}: {name} does not reach {speed_name(speed)}")
+    return Decision(tuple(cells), left_out=(*left_out, *missed)) if cells else None
+
+
+def compared(
+    record: RunRecord,
+    speeds: Sequence[int],
+    rival: Callable[[Seeds, int], str | None],
+    setting: Callable[[int], str],
+    note: str,
+) -> Decision | None:
+    """Points of TOKEE above a rival of equal speed, a cell for each task and speed; a rival has to have learned."""
+    tasks, left_out = learned_tasks(record)
+    cells, missed = [], []
+    for task, seeds in tasks.items():
+        for speed in speeds:
+            other = rival(seeds, speed)
+            if other is None:
+                missed.append(f"{task} {speed_name(speed)}: no whole number of layers")
+            elif not all(
+                _reached(seeds, name, at, speed) for name, at in ((TOKEE, speed_name(speed)), (other, setting(speed)))
+            ):
+                missed.append(f"{task} {speed_name(speed)}: not both reach it")
+            elif not has_learned(seeds, system(other, setting(speed))):
+                missed.append(f"{task} {speed_name(speed)}: {other} did not learn it")
+            else:
+                ahead = gain(seeds, system(TOKEE, speed_name(speed)), system(other, setting(speed)))
+                cells.append(Cell(f"{task} {speed_name(speed)}", ahead, task))
+    return Decision(tuple(cells), note, left_out=(*left_out, *missed)) if cells else None
+
+
+def loss(seeds: Seeds, name: str, speed: int) -> Effect:
+    """Points of the baseline above a system at a speed."""
+    return gain(seeds, system("baseline"), system(name, speed_name(speed)))
+
+
+def flops_saved(seeds: Seeds, name: str, setting: str) -> Effect:
+    """Share of the baseline's FLOPs that are not spent on dev."""
+
+    def saved(spent: Array, full: Array, axis: int = -1) -> Array:
+        return np.asarray(1 - spent.sum(axis=axis, dtype=float) / full.sum(axis=axis, dtype=float))
+
+    arrays = [(e[flops_name(name, setting)], e[flops_name("baseline")]) for e in seeds]
+    return effect_of(seeds[0].task, arrays, saved)
+
+
+def reaches(seeds: Seeds, name: str, speed: int) -> bool:
+    """Whether a system's speed on dev, over all seeds, is about what its setting says."""
+    return _reached(seeds, name, speed_name(speed), speed)
+
+
+def _reached(seeds: Seeds, name: str, setting: str, speed: int) -> bool:
+    """A static model of n / s layers is s times as fast but for its embeddings and classifiers."""
+    if not setting:
+        return all(e.has_answers(name) for e in seeds)
+    full, spent = (
+        sum(float(e[flops].sum(dtype=float)) for e in seeds)
+        for flops in (flops_name("baseline"), flops_name(name, setting))
+    )
+    return abs(full / spent / speed - 1) <= REACHED
+
+
+DECIDERS: Mapping[str, Decide] = {
+    "token-saves-66-75": saves,
+    "token-2x-lossless": lossless_at_2x,
+    "token-3x-mean-drop": drop_at_3x,
+    "token-beats-distilbert": beats_static,
+    "token-beats-sentee-high-speed": beats_sentee,
+    "sentee-collapses-4x": collapses,
+}
