@@ -20,6 +20,7 @@ from common.records.predictions import Evidence
 from common.records.tagging import labels_words, sentence_counts
 from common.tasks.metrics import points_along
 from common.tasks.tag_metrics import points as points_of_counts
+from common.tasks.tag_metrics import points_ahead
 
 if TYPE_CHECKING:
     from common.records.runs import RunRecord
@@ -191,7 +192,7 @@ def gain(seeds: Sequence[Evidence], first: Answers, second: Answers) -> Effect:
     """
     if labels_words(seeds[0]):
         counts = [(*sentence_counts(e, first(e)).arrays, *sentence_counts(e, second(e)).arrays) for e in seeds]
-        return effect_of(seeds[0].task, counts, _ahead_in_counts)
+        return effect_of(seeds[0].task, counts, points_ahead)
     if seeds[0].metric == "accuracy":  # the same number from one array: several times as fast
         ahead = [hits(e, first).astype(np.int8) - hits(e, second) for e in seeds]
         return effect_of(seeds[0].task, [(a,) for a in ahead], np.mean).scaled(100.0)
@@ -201,11 +202,6 @@ def gain(seeds: Sequence[Evidence], first: Answers, second: Answers) -> Effect:
         return np.asarray(points(a, labels, axis=axis) - points(b, labels, axis=axis))
 
     return effect_of(seeds[0].task, [(first(e), second(e), e.labels) for e in seeds], difference)
-
-
-def _ahead_in_counts(*counts: Array, axis: int = -1) -> Array:
-    """Points that the first three of six arrays of counts score above the last three."""
-    return points_of_counts(*counts[:3], axis=axis) - points_of_counts(*counts[3:], axis=axis)
 
 
 def hits(evidence: Evidence, answers: Answers) -> Array:

@@ -60,6 +60,20 @@ def points(both: Array, answered: Array, true: Array, axis: int = -1) -> Array:
     return np.asarray(200 * both.sum(axis=axis, dtype=np.int64) / np.maximum(1, total))
 
 
+def points_ahead(
+    both: Array,
+    answered: Array,
+    true: Array,
+    rival_both: Array,
+    rival_answered: Array,
+    rival_true: Array,
+    axis: int = -1,
+) -> Array:
+    """Points that one answer scores above a rival's, of the counts of both."""
+    rival = points(rival_both, rival_answered, rival_true, axis=axis)
+    return np.asarray(points(both, answered, true, axis=axis) - rival)
+
+
 def tag_parts(tags: Sequence[str]) -> Array:
     """(C, 2) of each tag its prefix (`OUTSIDE`, `BEGIN`, `INSIDE`) and the number of its type, 0 for O.
 

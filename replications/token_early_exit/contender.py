@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -161,8 +161,8 @@ class TokenContender(ABC):
         """FLOPs of the baseline over those spent, both summed over a split: the paper's speed-up."""
         return float(self.tagging_run.static_flops(split).sum() / self.flops(split, rule).sum())
 
-    def at_speed(self, wanted: float, rule_at: Callable[[float], Rule], split: str = "tune") -> Rule:
-        """The rule whose speed on `split` comes nearest to `wanted`, its threshold found by halving on a log scale."""
+    def threshold_at_speed(self, wanted: float, rule_at: Callable[[float], Rule], split: str = "tune") -> float:
+        """The threshold whose speed on `split` comes nearest to `wanted`, found by halving on a log scale."""
         low, high = FINEST, COARSEST
         tried = {low: self.speed(split, rule_at(low)), high: self.speed(split, rule_at(high))}
         for _ in range(HALVINGS):
@@ -171,7 +171,7 @@ class TokenContender(ABC):
             if abs(np.log(tried[middle] / wanted)) < NEAR_ENOUGH:
                 break
             low, high = (middle, high) if tried[middle] < wanted else (low, middle)
-        return rule_at(min(tried, key=lambda threshold: abs(np.log(tried[threshold] / wanted))))
+        return min(tried, key=lambda threshold: abs(float(np.log(tried[threshold] / wanted))))
 
     def arm(self, rule: Rule) -> Callable[[TaggedBatch], object]:
         """The model at work on a batch, for the clock."""
@@ -336,7 +336,7 @@ def run_on_split(model: TokenExits, split: TaggedSplit, rule: Rule, device: torc
 def trained_in_two(
     run: TaggingRun,
     kind: str,
-    facts: dict[str, object],
+    facts: Mapping[str, object],
     fresh: Callable[[], TokenExits],
     batches: Callable[[], Any],
     loss: Callable[[TokenExits, Any], Tensor],

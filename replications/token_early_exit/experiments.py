@@ -76,8 +76,8 @@ class Findings:
 
     def __init__(self, run: TaggingRun) -> None:
         self.run, self.scored = run, Scored(run)
-        same_depth = {depth_at(speed, run.num_layers) for speed in SPEEDS} - {None}
-        self.depths = sorted({*run.recipe.depths(run.num_layers), *same_depth})  # type: ignore[type-var]
+        same_speed = (depth_at(speed, run.num_layers) for speed in SPEEDS)
+        self.depths = sorted({*run.recipe.depths(run.num_layers), *(depth for depth in same_speed if depth)})
         self.sentee, self.tokee = Sentee(run), Tokee(run)
         self.variants: list[Tokee] = [StageOneAlone(run), ExitedSilent(run)]
         if run.seed == run.run.seeds[0] or not run.run.scale.spares:
@@ -109,9 +109,9 @@ class Findings:
         yield row(name, "constant answer", "score", scored.counts(scored.constant).points, "points")
         statics = {"baseline": (scored.baseline, 1.0)}
         statics |= {static_name(k): (scored.static(k), scored.static_speed(k)) for k in self.depths}
-        for system, (answers, speed) in statics.items():
-            yield from self._scores(row, name, system, answers)
-            yield row(name, system, "flops_speedup", speed, "ratio")
+        for static, (answers, speed) in statics.items():
+            yield from self._scores(row, name, static, answers)
+            yield row(name, static, "flops_speedup", speed, "ratio")
         for system in systems:
             at = {"setting": system.setting, "at": system.rule.threshold}
             yield from self._scores(row, name, system.name, system.outcome().answers, **at)
@@ -127,8 +127,8 @@ class Findings:
             )
             how = {**at, "timed": True, "note": "batches of 32"}
             yield row(name, system.name, "throughput_ratio", batched.speedup(system.arm), "ratio", **how)
-        for arm, system in ((TRUNCATED, static_name(self.run.shared.half)), (CONTROL, CONTROL)):
-            yield row(name, system, "time_speedup", clocked.speedup(arm), "ratio", timed=True)
+        for arm, static in ((TRUNCATED, static_name(self.run.shared.half)), (CONTROL, CONTROL)):
+            yield row(name, static, "time_speedup", clocked.speedup(arm), "ratio", timed=True)
         yield row(
             name, CONTROL, "throughput_ratio", batched.speedup(CONTROL), "ratio", timed=True, note="batches of 32"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from common.records.predictions import (
 from common.records.statistics import Interval, bootstrap_statistic
 from common.records.tagging import TAG_PARTS, WORDS, flops_name
 from common.tagging_run import TaggingRun
-from common.tasks.tag_metrics import Counts, points, tag_parts
+from common.tasks.tag_metrics import Counts, points, points_ahead, tag_parts
 from common.timing.paired import CONTROL, PairedThroughput
 from replications.token_early_exit.contender import TokenContender, WordOutcome
 from replications.token_early_exit.method import SentenceBelow, WindowBelow
@@ -65,8 +65,8 @@ def points_at_speeds(contender: TokenContender) -> list[System]:
     run = contender.tagging_run
 
     def choose() -> dict[str, torch.Tensor]:
-        rules = [contender.at_speed(speed, lambda d, speed=speed: _rule(contender, speed, d)) for speed in SPEEDS]  # type: ignore[misc]
-        return {"thresholds": torch.tensor([rule.threshold for rule in rules], dtype=torch.float64)}
+        found = [contender.threshold_at_speed(speed, partial(_rule, contender, speed)) for speed in SPEEDS]
+        return {"thresholds": torch.tensor(found, dtype=torch.float64)}
 
     facts = {"model": contender.folder().name, "windows": str(WINDOWS), "rule": repr(_rule(contender, SPEEDS[0], 0.0))}
     chosen = run.tensors(f"token-exits-thresholds/{contender.name}", facts, choose)["thresholds"].tolist()
@@ -123,11 +123,7 @@ class Scored:
     def gain(self, answers: Array) -> Interval:
         """Points gained over the baseline on the same sentences (negative: lost)."""
         arrays = (*self.counts(answers).arrays, *self.counts(self.baseline).arrays)
-        return bootstrap_statistic(_ahead, *arrays, resamples=scoring.RESAMPLES)
-
-
-def _ahead(*counts: Array, axis: int = -1) -> NDArray[np.float64]:
-    return np.asarray(points(*counts[:3], axis=axis) - points(*counts[3:], axis=axis))
+        return bootstrap_statistic(points_ahead, *arrays, resamples=scoring.RESAMPLES)
 
 
 @dataclass
