@@ -1,0 +1,1 @@
+"""Optimal Subarchitecture Extraction for BERT: Bort (de Wynter, Perry, 2020)."""

@@ -1,0 +1,200 @@
+"""The statistics that decide Bort's claims, from what the runs kept.
+
+Sizes are counted, speeds are of random weights at full size, and the search's errors of small counterparts of the
+candidates. What rests on the paper's pre-trained weights or on test servers is not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from common.records.claims import (
+    Array,
+    Cell,
+    Check,
+    Decide,
+    Decision,
+    by_task,
+    gain,
+    learned_tasks,
+    speedup,
+    system,
+)
+from common.records.effects import Effect, effect_of
+from common.records.predictions import Evidence, seconds_name
+from common.records.runs import RunRecord
+from replications.bort.exact import MAXIMUM_POINTS, size_factor
+from replications.bort.method import BORT, SPACE, in_order
+from replications.bort.names import (
+    AGORA,
+    ARMS,
+    AS_COUNTED,
+    BERT_BASE,
+    BERT_LARGE,
+    DISTILLED,
+    ERRORS,
+    MASKS,
+    ONCE,
+    PRETRAINING_EVIDENCE,
+    RELEASED,
+    ROBERTA_LARGE,
+    SEARCH_EVIDENCE,
+    SELF_SUPERVISED,
+    STEPS,
+    THETAS_OF_AGORA,
+    cross_entropy_name,
+    right_name,
+    tried_name,
+)
+from replications.bort.names import BORT as BORT_NAME
+
+ORDERED = in_order(SPACE.candidates)
+SMALLEST = ORDERED[0]
+
+# -- Size and speed ------------------------------------------------------------------------------------------------
+
+
+def _counted(record: RunRecord, metric: str, reading: str) -> float | None:
+    rows = [m for m in record.of("readme-architecture") if (m.metric, m.setting) == (metric, reading)]
+    return rows[0].value if rows else None
+
+
+def as_counted(record: RunRecord, *, metric: str, limit: float) -> Check | None:
+    """A share of BERT-large's parameters for the sizes that the printed counts fit."""
+    share = _counted(record, metric, AS_COUNTED)
+    return None if share is None else Check(share <= limit, share, f"{BORT_NAME} {AS_COUNTED}")
+
+
+def as_released(record: RunRecord, *, metric: str) -> Decision | None:
+    """The same for the released weights."""
+    share = _counted(record, metric, RELEASED)
+    return None if share is None else Decision((Cell(RELEASED, Effect.exact(share)),))
+
+
+def cpu_speed(record: RunRecord, *, rival: str) -> Decision | None:
+    """Times as fast as a rival: a cell for each reading, length and batch that were timed."""
+    cells = [
+        Cell(f"{arm}, {name}", speedup(seeds, arm, baseline=rival))
+        for name, seeds in by_task(record.evidence).items()
+        for arm in ARMS.values()
+        if all(seconds_name(arm) in e and seconds_name(rival) in e for e in seeds)
+    ]
+    note = "random weights; no batch or length of the paper's is known, so the best of those timed counts"
+    return Decision(tuple(cells), note, timed=True) if cells else None
+
+
+# -- The search ----------------------------------------------------------------------------------------------------
+
+
+def _kept(record: RunRecord, name: str) -> Sequence[Evidence]:
+    return by_task(record.evidence).get(name, ())
+
+
+def fptas_bound(record: RunRecord) -> Check | None:
+    """The most by which the share of the best W that is lost exceeds |1 - eps|, over eps, n, T and seeds."""
+    kept = _kept(record, SEARCH_EVIDENCE)
+    excesses = [
+        lost - (eps - 1)
+        for e in kept
+        for name in e.arrays
+        if name.endswith(ERRORS)
+        for eps, lost in _lost_by_eps(e[tried_name(name.removesuffix(ERRORS).rpartition("=")[2])], e[name])
+    ]
+    if not excesses:
+        return None
+    note = f"{len(excesses)} searches; at eps = 1 nothing may be lost, from eps = 2 on the bound is 1 or more"
+    return Check(max(excesses) <= 0, max(excesses), note)
+
+
+def _lost_by_eps(tried: Array, errors: Array) -> list[tuple[int, float]]:
+    """For each maximum point and eps the share of the largest W of all that were trained which is lost."""
+    candidates = [ORDERED[place] for place in tried]
+    found = []
+    for maximum in MAXIMUM_POINTS.values():
+        w = np.array([size_factor(xi, maximum) for xi in candidates]) / errors
+        found += [(eps, float(1 - w[::eps].max() / w.max())) for eps in range(1, len(w) + 1)]
+    return found
+
+
+def search_winner(record: RunRecord) -> Decision | None:
+    """W of 4-8-1024-768 over that of the smallest candidate, after the paper's n steps, each with its best theta."""
+    seeds = _kept(record, SEARCH_EVIDENCE)
+    if not seeds:
+        return None
+    factors = [size_factor(xi, next(iter(MAXIMUM_POINTS.values()))) for xi in (BORT, SMALLEST)]
+    names = [_best_theta(seeds, xi.name) for xi in (BORT, SMALLEST)]
+    if None in names:
+        return None
+
+    def ratio(mine: Array, smallest: Array, axis: int = -1) -> Array:
+        return np.asarray(factors[0] / factors[1] * smallest.sum(axis=axis) / mine.sum(axis=axis))
+
+    effect = effect_of(SEARCH_EVIDENCE, [tuple(e[name] for name in names if name) for e in seeds], ratio)
+    return Decision((Cell(f"{BORT.name} over {SMALLEST.name}", effect),), f"n = {STEPS}, T: RoBERTa-large")
+
+
+def _best_theta(seeds: Sequence[Evidence], architecture: str) -> str | None:
+    """The name of the cross-entropies under the theta with the least error over all seeds; None if none was kept."""
+    start, end = cross_entropy_name(architecture, "\0", STEPS).split("\0")
+    names = [name for name in seeds[0].arrays if name.startswith(start) and name.endswith(end)]
+    return min(names, key=lambda name: sum(float(e[name].sum() / e[MASKS].sum()) for e in seeds), default=None)
+
+
+# -- Pre-training and Agora ----------------------------------------------------------------------------------------
+
+
+def distilled_pretraining(record: RunRecord) -> Decision | None:
+    """Points of masked tokens right, distilled minus self-supervised, on the same masks of held-out text."""
+    seeds = _kept(record, PRETRAINING_EVIDENCE) if record.quality_counts else ()
+    if not seeds:
+        return None
+
+    def ahead(mine: Array, other: Array, masks: Array, axis: int = -1) -> Array:
+        return np.asarray(100 * (mine.sum(axis=axis) - other.sum(axis=axis)) / masks.sum(axis=axis))
+
+    arrays = [(e[right_name(DISTILLED)], e[right_name(SELF_SUPERVISED)], e[MASKS]) for e in seeds]
+    effect = effect_of(PRETRAINING_EVIDENCE, arrays, ahead)
+    return Decision((Cell("held-out text", effect),), "equal steps, held-out text")
+
+
+def agora_bound(record: RunRecord) -> Decision | None:
+    """Accuracy of Agora over that of training once and picking, divided by 2 (1 - 2^-|Theta|)."""
+    tasks, left_out = learned_tasks(record, ONCE, "Bort trained once")
+    cells = tuple(Cell(task, _over_bound(seeds), task) for task, seeds in tasks.items())
+    return Decision(cells, "on dev", left_out=left_out) if cells else None
+
+
+def _over_bound(seeds: Sequence[Evidence]) -> Effect:
+    bound = 2 * (1 - 2.0 ** -float(seeds[0][THETAS_OF_AGORA][0]))
+
+    def ratio(mine: Array, once: Array, labels: Array, axis: int = -1) -> Array:
+        return np.asarray((mine == labels).mean(axis=axis) / (once == labels).mean(axis=axis) / bound)
+
+    return effect_of(seeds[0].task, [(e.answers(AGORA), e.answers(ONCE), e.labels) for e in seeds], ratio)
+
+
+def agora_not_below_once(record: RunRecord) -> Decision | None:
+    """Points of Agora above training once with each theta and picking."""
+    tasks, left_out = learned_tasks(record, ONCE, "Bort trained once")
+    cells = tuple(Cell(task, gain(seeds, system(AGORA), system(ONCE)), task) for task, seeds in tasks.items())
+    return Decision(cells, "both chosen on held-back examples", left_out=left_out) if cells else None
+
+
+DECIDERS: Mapping[str, Decide] = {
+    "bort-effective-5.5": partial(as_counted, metric="effective_size", limit=0.0555),
+    "bort-effective-5.5-released": partial(as_released, metric="effective_size"),
+    "bort-net-16": partial(as_counted, metric="net_size", limit=0.165),
+    "bort-net-16-released": partial(as_released, metric="net_size"),
+    "bort-cpu-7.9x": partial(cpu_speed, rival=BERT_LARGE),
+    "bort-cpu-7.9x-bert-base": partial(cpu_speed, rival=BERT_BASE),
+    "bort-cpu-20x": partial(cpu_speed, rival=BERT_LARGE),
+    "bort-cpu-20x-roberta-large": partial(cpu_speed, rival=ROBERTA_LARGE),
+    "fptas-bound": fptas_bound,
+    "bort-fptas-winner": search_winner,
+    "bort-distilled-pretraining": distilled_pretraining,
+    "agora-bound": agora_bound,
+    "agora-not-below-once": agora_not_below_once,
+}

@@ -1,0 +1,145 @@
+"""Who wins the search, and how much that hangs on n, eps and the maximum point; read off errors that were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.records.measurements import Measurement
+from common.records.predictions import Array, Evidence
+from common.rows import Rows
+from replications.bort.exact import MAXIMUM_POINTS
+from replications.bort.method import BORT, Architecture, Found, Tried, fptas
+from replications.bort.names import BORT as BORT_NAME
+from replications.bort.names import (
+    MASKS,
+    SEARCH,
+    SEARCH_EVIDENCE,
+    STEPS,
+    cross_entropy_name,
+    errors_name,
+    theta_name,
+    tried_name,
+)
+from replications.bort.surrogate import ORDERED, Surrogate
+
+INTERVALS = (1, 2, 5, 10)
+"""eps at which the sensitivity is shown, where so many candidates were trained."""
+
+ROBERTA, OWN = MAXIMUM_POINTS
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting of the search."""
+
+    n: int = STEPS
+    eps: int = 1
+    maximum: str = ROBERTA
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        return f"n={self.n}, eps={self.eps}, {self.maximum}"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """All errors of one seed.
+
+    Attributes:
+        masks: (S,) masked tokens of the rows that errors were taken on.
+        errors: by n, theta and place the (S,) errors by row.
+    """
+
+    seed: int
+    masks: NDArray[np.int64]
+    errors: dict[int, dict[float, dict[int, NDArray[np.float64]]]]
+
+    @staticmethod
+    def of(surrogate: Surrogate) -> Searched:
+        """Train what was not trained yet."""
+        errors: dict[int, dict[float, dict[int, NDArray[np.float64]]]] = {}
+        for sweep in surrogate.pretraining.settings.search.sweeps:
+            for rate in surrogate.pretraining.settings.search.rates:
+                for n, by_place in surrogate.errors(sweep, rate).items():
+                    errors.setdefault(n, {})[rate] = by_place
+        return Searched(surrogate.seed, surrogate.held.masks, errors)
+
+    @cached_property
+    def tokens(self) -> int:
+        """Masked tokens in all."""
+        return int(self.masks.sum())
+
+    def places(self, n: int) -> list[int]:
+        """Which candidates were trained for n steps."""
+        return sorted(next(iter(self.errors[n].values())))
+
+    def rates(self, n: int) -> list[float]:
+        """Theta."""
+        return list(self.errors[n])
+
+    def error(self, n: int, rate: float, architecture: Architecture) -> float:
+        """e-hat in nats a masked token."""
+        return float(self.errors[n][rate][ORDERED.index(architecture)].sum() / self.tokens)
+
+    def found(self, point: Point) -> Found[float]:
+        """The algorithm on these errors."""
+        return fptas(
+            [ORDERED[place] for place in self.places(point.n)],
+            self.rates(point.n),
+            lambda xi, rate: self.error(point.n, rate, xi),
+            eps=point.eps,
+            maximum=MAXIMUM_POINTS[point.maximum],
+        )
+
+    @property
+    def points(self) -> list[Point]:
+        """The paper's n with everything tried and RoBERTa-large as T; then one of the three changed at a time."""
+        base = Point() if STEPS in self.errors else Point(n=min(self.errors))
+        most = len(self.places(base.n))
+        others = [Point(n=n) for n in self.errors if n != base.n]
+        others += [Point(base.n, eps) for eps in INTERVALS if 1 < eps <= most]
+        return [base, *others, Point(base.n, 1, OWN)]
+
+    # -- What is reported ----------------------------------------------------------------------------------------------
+
+    def rows(self, row: Rows) -> Iterator[Measurement]:
+        """Winner and Bort at every point."""
+        for point in self.points:
+            found = self.found(point)
+            for architecture in dict.fromkeys((found.winner.architecture, BORT)):
+                one, rank = found.best_of(architecture), found.rank_of(architecture)
+                if one is None or rank is None:
+                    continue
+                who = f"{BORT_NAME}, {architecture.name}" if architecture == BORT else architecture.name
+                at = {"setting": point.name, "note": f"{len(found.tried)} passes, best with {theta_name(one.theta)}"}
+                yield row("search", who, "rank", float(rank), "count", **at)
+                yield row("search", who, "w", one.w, "ratio", **at)
+                yield row("search", who, "error", one.error, "nats", **at)
+
+    def candidate_rows(self, row: Rows) -> Iterator[Measurement]:
+        """W of every candidate at the paper's n, for the figure."""
+        found = self.found(self.points[0])
+        for architecture in dict.fromkeys(tried.architecture for tried in found.tried):
+            one: Tried[float] | None = found.best_of(architecture)
+            assert one is not None
+            at = {"setting": theta_name(one.theta), "at": architecture.parameters / 1e6}
+            yield row("search-candidates", SEARCH, "w", one.w, "ratio", **at)
+
+    def evidence(self) -> Evidence:
+        """Every error; row by row for Bort and the smallest candidate."""
+        arrays: dict[str, Array] = {MASKS: self.masks}
+        for n, by_rate in self.errors.items():
+            arrays[tried_name(n)] = np.array(self.places(n))
+            for rate, by_place in by_rate.items():
+                theta, places = theta_name(rate), self.places(n)
+                arrays[errors_name(theta, n)] = np.array([by_place[p].sum() / self.tokens for p in places])
+                for architecture in (BORT, ORDERED[0]):
+                    values = by_place[ORDERED.index(architecture)]
+                    arrays[cross_entropy_name(architecture.name, theta, n)] = values
+        return Evidence(SEARCH_EVIDENCE, self.seed, "", 0, 0, arrays)

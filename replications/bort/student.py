@@ -1,0 +1,212 @@
+"""Bort's small counterpart on a run: its teacher, the text, and its pre-training, each made once and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.costs.estimates import forward_seconds, training_seconds
+from common.costs.flops import EncoderShape
+from common.costs.parameters import encoder_parameters, layer_parameters
+from common.devices import available_device
+from common.encoders.sources import PretrainedEncoder
+from common.run.replication import Run, Step
+from common.tasks.corpora import find_corpus
+from common.training.pretraining.batches import MaskedBatch, MaskedBatches
+from common.training.pretraining.encoded import encoded_text
+from common.training.pretraining.language_model import MaskedLanguageModel, language_loss
+from common.training.pretraining.masking import Uniform
+from common.training.pretraining.pretrainer import Pretrainer, Work, encoder_work, head_work
+from common.training.pretraining.teacher import LanguageTeacher, Reading
+from common.training.pretraining.words import Words
+from replications.bort.distillation import distillation_loss, fresh_model, released_cross_entropy, teacher_cross_entropy
+from replications.bort.method import BORT, Architecture
+from replications.bort.names import DISTILLED, RELEASED_LOSS, SELF_SUPERVISED
+from replications.bort.settings import SETTINGS, Settings
+
+Loss = Callable[[MaskedLanguageModel, MaskedBatch], Tensor]
+
+ARMS: Mapping[str, str] = {
+    DISTILLED: "bort-distilled",
+    SELF_SUPERVISED: "bort-self-supervised",
+    RELEASED_LOSS: "bort-loss-as-released",
+}
+"""What is pre-trained, and the kind of its artifact."""
+
+WORDS_TO_TOKENS = 1.35
+"""Tokens of a word, for estimates alone."""
+
+
+@dataclass(frozen=True)
+class MaskedAnswers:
+    """What a model makes of held-out rows (S,): masked tokens right, how many there were, and the loss in nats."""
+
+    right: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    loss: NDArray[np.float64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of masked tokens right."""
+        return float(self.right.sum() / self.masks.sum())
+
+    @property
+    def mean_loss(self) -> float:
+        """In nats a masked token."""
+        return float(self.loss.sum() / self.masks.sum())
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What a run's pre-training has in common, whatever the seed and the task.
+
+    Attributes:
+        run: the run.
+        settings: of its scale.
+    """
+
+    run: Run
+    settings: Settings
+
+    @staticmethod
+    def of(run: Run) -> Pretraining:
+        """By the settings of the run's scale."""
+        return Pretraining(run, SETTINGS[run.scale.name])
+
+    # -- Text and teacher ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def source(self) -> PretrainedEncoder:
+        """The teacher's encoder: the recipe's backbone, or the one that the user named."""
+        return self.run.encoder(self.run.backbone or self.settings.recipe.backbone)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The corpus in rows."""
+        run, smoke = self.run, self.run.scale.name == "smoke"
+        corpus = find_corpus(run.data, run.data_dir, self.settings.words, smoke=smoke)
+        text = encoded_text(run.store, corpus, self.source.tokenizer, run.say)
+        return Reading(text, Words.of(self.source.tokenizer), self.settings.length)
+
+    @cached_property
+    def teacher(self) -> LanguageTeacher:
+        """The encoder with a head for masked tokens."""
+        return LanguageTeacher(self.source, self.reading, self.settings.teacher_head, Pretrainer.of(self.run))
+
+    @cached_property
+    def teacher_model(self) -> MaskedLanguageModel:
+        """The same as a model, on the device."""
+        model: MaskedLanguageModel = self.teacher.model().to(available_device())
+        return model
+
+    @property
+    def architecture(self) -> Architecture:
+        """Bort's, shrunk to the scale."""
+        return BORT.shrunk(self.settings.shrink)
+
+    def fresh(self, architecture: Architecture, seed: int, *, from_counts: bool = False) -> MaskedLanguageModel:
+        """An untrained model with the teacher's vocabulary."""
+        rows, words = len(self.source.encoder.word_embeddings), self.reading.words
+        counts = torch.from_numpy(self.reading.text.counts) if from_counts else None
+        return fresh_model(architecture, rows, words.padding, seed, counts)
+
+    # -- Two ways to pre-train -----------------------------------------------------------------------------------------
+
+    def arms(self, seed: int) -> tuple[str, ...]:
+        """What is pre-trained with a seed: the loss as released for the first alone where the scale spares."""
+        spared = self.run.scale.spares and seed != self.run.seeds[0]
+        return tuple(arm for arm in ARMS if not (spared and arm == RELEASED_LOSS))
+
+    def folder(self, arm: str, seed: int) -> Path:
+        """The pre-trained model, and its training.json."""
+        plan = replace(self.settings.pretraining, seed=seed)
+        shape = EncoderShape.from_config(self.architecture.shape().config())
+        shape = replace(shape, vocabulary=len(self.source.encoder.word_embeddings))
+        work = Work(
+            encoder_work(shape, self.reading.length, trained=True) + head_work(shape, Uniform().share, trained=True),
+            shape,
+        )
+        facts: dict[str, object] = {"architecture": self.architecture.name, **self.reading.facts}
+        if arm != SELF_SUPERVISED:
+            facts["teacher"] = self.teacher.fingerprint
+        return Pretrainer.of(self.run).trained(
+            ARMS[arm],
+            facts,
+            lambda: self.fresh(self.architecture, seed, from_counts=self.settings.from_counts),
+            lambda: self.batches(seed),
+            self._loss(arm),
+            plan,
+            work,
+        )
+
+    def batches(self, seed: int) -> MaskedBatches:
+        """Masked anew in every epoch; the same for both arms."""
+        return self.reading.batches(Uniform(), self.settings.pretraining.batch_size, seed)
+
+    def _loss(self, arm: str) -> Loss:
+        losses: Mapping[str, Callable[[], Loss]] = {
+            DISTILLED: lambda: distillation_loss(self.teacher_model, teacher_cross_entropy),
+            SELF_SUPERVISED: lambda: language_loss,
+            RELEASED_LOSS: lambda: distillation_loss(self.teacher_model, released_cross_entropy),
+        }
+        return losses[arm]()
+
+    def model(self, arm: str, seed: int) -> MaskedLanguageModel:
+        """The pre-trained model, on the device."""
+        model: MaskedLanguageModel = MaskedLanguageModel.load(self.folder(arm, seed)).to(available_device())
+        return model
+
+    def step_seconds(self, arm: str, seed: int) -> float:
+        """How long a step took, batch making included."""
+        report = json.loads((self.folder(arm, seed) / "training.json").read_text(encoding="utf-8"))
+        return self.settings.pretraining.batch_size * self.settings.length / float(report["tokens_per_second"])
+
+    def answers(self, model: Callable[[MaskedBatch], Tensor]) -> MaskedAnswers:
+        """What a model makes of the rows held back, masked alike for every model."""
+        return masked_answers(model, self.reading.held_back())
+
+    # -- What it will take ---------------------------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> float:
+        """About how many tokens one epoch has."""
+        return WORDS_TO_TOKENS * (self.settings.words or 3_000_000_000)
+
+    def steps(self, seed: int) -> list[Step]:
+        """The teacher's head, then each arm."""
+        plan, shape = self.settings.pretraining, EncoderShape.from_config(self.architecture.shape().config())
+        backbone = EncoderShape.from_config(self.source.encoder.config)
+        teacher = forward_seconds(backbone.layers * layer_parameters(backbone), self.tokens)
+        student = training_seconds(encoder_parameters(shape) // 4, self.tokens)
+        steps = [Step.making("the teacher's head for masked tokens", 2 + 2 * teacher, lambda: self.teacher.score)]
+        for arm in self.arms(seed):
+            seconds = 2 + plan.epochs * (student + (0 if arm == SELF_SUPERVISED else teacher))
+            steps.append(Step.making(f"seed {seed}: pre-training, {arm}", seconds, partial(self.folder, arm, seed)))
+        return steps
+
+
+@torch.inference_mode()
+def masked_answers(model: Callable[[MaskedBatch], Tensor], source: MaskedBatches) -> MaskedAnswers:
+    """By row of a source's first epoch, in its order."""
+    right, masks, loss = [], [], []
+    for batch in source.epoch(0):
+        moved = batch.to(available_device())
+        logits = model(moved).float()
+        row = torch.div(batch.places, batch.input_ids.shape[1], rounding_mode="floor")
+        nats = F.cross_entropy(logits, moved.targets, reduction="none").cpu()
+        hit = (logits.argmax(-1) == moved.targets).cpu()
+        zeros = torch.zeros(len(batch.input_ids), dtype=torch.double)
+        right.append(zeros.index_add(0, row, hit.double()))
+        masks.append(zeros.index_add(0, row, torch.ones_like(row, dtype=torch.double)))
+        loss.append(zeros.index_add(0, row, nats.double()))
+    counts = [torch.cat(parts).long().numpy() for parts in (right, masks)]
+    return MaskedAnswers(counts[0], counts[1], torch.cat(loss).numpy())
