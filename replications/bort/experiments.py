@@ -1,6 +1,7 @@
 """Bort at a run's scale: the search on errors of small counterparts, two ways to pre-train, Agora.
 
-Sizes and speeds at full size are in `shapes.py`. Settings are chosen on a held-back part of train (Agora's E); scores are of dev, which no training and no choice sees.
+Sizes and speeds at full size are in `shapes.py`. What is chosen is chosen on a held-back part of train (Agora's E);
+scores are of dev, which no training and no choice sees.
 """
 
 from __future__ import annotations

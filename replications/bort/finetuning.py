@@ -97,7 +97,8 @@ class FineTuning:
             "pooling": run.pooling,
             "spread": self.settings.head_spread,
         }
-        return run.trained("bort-fine-tuned", facts, fresh, batches, classification_loss, plan)
+        kind = f"bort-fine-tuned/{plan.seed % 1000}-{plan.epochs}-{len(added)}"
+        return run.trained(kind, facts, fresh, batches, classification_loss, plan)
 
     def encoded(self, examples: Sequence[Example]) -> EncodedSplit:
         """As token ids."""

@@ -128,7 +128,7 @@ class Searched:
         for architecture in dict.fromkeys(tried.architecture for tried in found.tried):
             one: Tried[float] | None = found.best_of(architecture)
             assert one is not None
-            at = {"setting": theta_name(one.theta), "at": architecture.parameters / 1e6}
+            at = {"setting": f"{architecture.heads} heads", "at": architecture.parameters / 1e6}
             yield row("search-candidates", SEARCH, "w", one.w, "ratio", **at)
 
     def evidence(self) -> Evidence:

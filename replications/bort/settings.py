@@ -118,13 +118,13 @@ SETTINGS: Mapping[str, Settings] = {
     "smoke": Settings(
         recipe=RECIPES["smoke"],
         shrink=16,
-        words=12_000,
+        words=9_000,
         length=32,
         teacher_head=replace(_SMALL, learning_rate=2e-3, max_length=32),
-        search=SearchPlan(shrink=16, rates=(0.1, 1.0), sweeps=(Sweep(20, (1, STEPS)),), held_back=8),
+        search=SearchPlan(shrink=16, rates=(0.1, 1.0), sweeps=(Sweep(30, (1, STEPS)),), held_back=8),
         pretraining=replace(_SMALL, learning_rate=2e-3, max_length=32),
-        fine_tuning=replace(_SMALL, epochs=4),
-        thetas=(Theta(2e-3, 0.0, 0.1, 16, 0), Theta(1e-3, 10.0, 0.1, 16, 1)),
+        fine_tuning=replace(_SMALL, epochs=3),
+        thetas=(Theta(4e-3, 0.0, 0.1, 32, 0), Theta(2e-3, 10.0, 0.1, 32, 1)),
     ),
     "mini": Settings(
         recipe=RECIPES["mini"],

@@ -46,11 +46,11 @@ class Answered:
     answers: Sequence[Tensor]
 
     @staticmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def by(teacher: MaskedLanguageModel, batches: Iterator[MaskedBatch]) -> Answered:
         """Ask the maximum point."""
         moved = [batch.to(available_device()) for batch in batches]
-        return Answered(moved, [F.log_softmax(teacher(batch).float(), dim=-1).clone() for batch in moved])
+        return Answered(moved, [F.log_softmax(teacher(batch).float(), dim=-1) for batch in moved])
 
     @property
     def masks(self) -> NDArray[np.int64]:

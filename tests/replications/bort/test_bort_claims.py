@@ -1,0 +1,226 @@
+"""Bort's claims, on invented evidence."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from kit.toy_evidence import Array, Judge, constant, decided, record_of, values, wrong_on
+
+from common.records.claims import Check
+from common.records.measurements import Measurement
+from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
+from replications.bort.claims import DECIDERS, ORDERED, SMALLEST, fptas_bound, search_winner
+from replications.bort.exact import MAXIMUM_POINTS, size_factor
+from replications.bort.method import BORT, fptas
+from replications.bort.names import (
+    AGORA,
+    ARMS,
+    AS_COUNTED,
+    BERT_BASE,
+    BERT_LARGE,
+    DISTILLED,
+    MASKS,
+    ONCE,
+    PRETRAINING_EVIDENCE,
+    RELEASED,
+    ROBERTA_LARGE,
+    SEARCH_EVIDENCE,
+    SELF_SUPERVISED,
+    STEPS,
+    THETAS_OF_AGORA,
+    cross_entropy_name,
+    errors_name,
+    right_name,
+    tried_name,
+    workload,
+)
+
+JUDGE = Judge("bort")
+SHAPES = [
+    Measurement(experiment="cpu-speed", system="x", metric="x", value=1.0, unit="x", backbone=name)
+    for name in ("bert-base", "bert-large", "roberta-large")
+]
+
+# -- Size --------------------------------------------------------------------------------------------------------------
+
+
+def counted(metric: str, setting: str, value: float) -> Measurement:
+    return Measurement(
+        experiment="readme-architecture", system="Bort", metric=metric, value=value, unit="fraction", setting=setting
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric", "limit"),
+    [("bort-effective-5-5", "effective_size", 0.0555), ("bort-net-16", "net_size", 0.165)],
+)
+def test_each_reading_of_the_size_is_judged_by_its_own_claim(claim: str, metric: str, limit: float) -> None:
+    below, above = limit - 0.001, limit + 0.001
+    fits = record_of(measurements=[counted(metric, AS_COUNTED, below), counted(metric, RELEASED, above)])
+    swapped = record_of(measurements=[counted(metric, AS_COUNTED, above), counted(metric, RELEASED, below)])
+    assert (JUDGE(claim, fits), JUDGE(f"{claim}-released", fits)) == ("holds", "direction only")
+    assert (JUDGE(claim, swapped), JUDGE(f"{claim}-released", swapped)) == ("broken", "reproduced")
+    assert DECIDERS[claim](record_of()) is None is DECIDERS[f"{claim}-released"](record_of())
+
+
+# -- Speed -------------------------------------------------------------------------------------------------------------
+
+
+def timed(faster: Mapping[str, float], name: str = workload(128, 1)) -> Evidence:
+    """Bort takes 1 to 2 seconds a batch, rivals so many times as long; the reading as counted a quarter less."""
+    own = np.linspace(1, 2, 6)
+    arrays: dict[str, Array] = {seconds_name(ARMS[RELEASED]): own, seconds_name(ARMS[AS_COUNTED]): 0.75 * own}
+    arrays |= {seconds_name(rival): times * own for rival, times in faster.items()}
+    return Evidence(name, 0, "", 0, 0, arrays)
+
+
+def test_each_speed_is_against_the_baseline_of_its_claim() -> None:
+    e = timed({BERT_BASE: 3.6, BERT_LARGE: 12.8, ROBERTA_LARGE: 13.0})
+    expected = {
+        "bort-cpu-7-9x": 12.8,
+        "bort-cpu-7-9x-bert-base": 3.6,
+        "bort-cpu-20x": 12.8,
+        "bort-cpu-20x-roberta-large": 13.0,
+    }
+    for claim, times in expected.items():
+        found = values(decided(DECIDERS[claim](record_of(e))).cells)
+        assert found == pytest.approx(
+            {"Bort 1024/768, 128 tokens, batch 1": times, "Bort 768/1024, 128 tokens, batch 1": times / 0.75}
+        )
+
+
+def test_the_best_length_and_reading_counts_and_what_no_one_reaches_is_direction_only() -> None:
+    slow = timed({BERT_BASE: 3.6, BERT_LARGE: 12.8, ROBERTA_LARGE: 13.0})
+    fast = timed({BERT_BASE: 3.6, BERT_LARGE: 21.0, ROBERTA_LARGE: 13.0}, workload(32, 1))
+    record = record_of(slow, fast, measurements=SHAPES)
+    assert JUDGE("bort-cpu-7-9x", record, met=False) == "reproduced"
+    assert JUDGE("bort-cpu-7-9x-bert-base", record, met=False) == "direction only"
+    assert JUDGE("bort-cpu-20x", record, met=False) == "reproduced"
+    assert JUDGE("bort-cpu-20x-roberta-large", record, met=False) == "direction only"
+    slower = record_of(timed({BERT_BASE: 0.5, BERT_LARGE: 0.5, ROBERTA_LARGE: 0.5}), measurements=SHAPES)
+    assert JUDGE("bort-cpu-20x", slower) == "contradicted"
+    assert JUDGE("bort-cpu-20x", record_of(measurements=SHAPES)) == "not run"
+
+
+# -- The search --------------------------------------------------------------------------------------------------------
+
+
+def searched(bort: float, smallest: float, *, seed: int = 0, other_theta: float = 50.0) -> Evidence:
+    """All candidates at an error of 8 but for two; under a second theta everyone does worse."""
+    masks, rng = np.full(32, 10), np.random.default_rng(seed)
+    errors = np.array([{BORT: bort, SMALLEST: smallest}.get(xi, 8.0) for xi in ORDERED])
+    arrays: dict[str, Array] = {MASKS: masks, tried_name(STEPS): np.arange(len(ORDERED))}
+    for theta, factor in (("rate 0.1", other_theta), ("rate 1", 1.0)):
+        arrays[errors_name(theta, STEPS)] = factor * errors
+        for xi, error in ((BORT, bort), (SMALLEST, smallest)):
+            noise = rng.normal(0, 0.01, 32)
+            arrays[cross_entropy_name(xi.name, theta, STEPS)] = factor * masks * (error + noise)
+    return Evidence(SEARCH_EVIDENCE, seed, "", 0, 0, arrays)
+
+
+def test_bort_wins_only_if_its_error_makes_good_for_its_size() -> None:
+    factor = size_factor(BORT, MAXIMUM_POINTS["T: RoBERTa-large"]) / size_factor(
+        SMALLEST, MAXIMUM_POINTS["T: RoBERTa-large"]
+    )
+    (cell,) = decided(search_winner(record_of(searched(8.0, 8.0)))).cells
+    assert cell.effect.value == pytest.approx(factor, rel=1e-2) and factor < 1
+    behind = record_of(*(searched(8.0, 8.0, seed=seed) for seed in range(3)))
+    ahead = record_of(*(searched(0.9 * factor * 8.0, 8.0, seed=seed) for seed in range(3)))
+    assert JUDGE("bort-fptas-winner", behind) == "contradicted"
+    assert JUDGE("bort-fptas-winner", ahead) == "reproduced"
+    assert JUDGE("bort-fptas-winner", behind, met=False) == "not seen here"
+    assert JUDGE("bort-fptas-winner", record_of()) == "not run"
+
+
+def test_each_candidate_has_its_best_theta() -> None:
+    worse = decided(search_winner(record_of(searched(8.0, 8.0, other_theta=0.5)))).cells[0].effect.value
+    assert worse == pytest.approx(decided(search_winner(record_of(searched(8.0, 8.0)))).cells[0].effect.value, rel=0.02)
+
+
+def test_nothing_is_lost_at_eps_1_and_what_is_lost_is_what_the_algorithm_loses() -> None:
+    check = fptas_bound(record_of(searched(1.0, 8.0)))
+    assert isinstance(check, Check) and check.holds and 0.1 < check.value < 1
+    e = searched(1.0, 8.0)
+    known = dict(zip(ORDERED, e[errors_name("rate 1", STEPS)], strict=True))
+    from replications.bort.claims import _lost_by_eps
+
+    found = _lost_by_eps(e[tried_name(STEPS)], e[errors_name("rate 1", STEPS)])[: len(ORDERED)]
+    maximum = MAXIMUM_POINTS["T: RoBERTa-large"]
+    best = max(t.w for t in fptas(ORDERED, ("",), lambda xi, _: known[xi], maximum=maximum).tried)
+    for eps, lost in found[::37]:
+        one = fptas(ORDERED, ("",), lambda xi, _: known[xi], eps=eps, maximum=maximum).winner
+        assert lost == pytest.approx(1 - one.w / best, abs=1e-6)
+    assert found[0][1] == 0 and max(lost for _, lost in found) > 0.5
+
+
+# -- Pre-training ------------------------------------------------------------------------------------------------------
+
+
+def pretrained(distilled: float, alone: float, seed: int) -> Evidence:
+    masks, rng = np.full(200, 10), np.random.default_rng(seed)
+    arrays: dict[str, Array] = {
+        MASKS: masks,
+        right_name(DISTILLED): rng.binomial(10, distilled, 200),
+        right_name(SELF_SUPERVISED): rng.binomial(10, alone, 200),
+    }
+    return Evidence(PRETRAINING_EVIDENCE, seed, "", 0, 0, arrays)
+
+
+@pytest.mark.parametrize(
+    ("distilled", "alone", "verdict"),
+    [(0.5, 0.3, "seen here"), (0.3, 0.5, "not seen here"), (0.4, 0.4, "inconclusive")],
+)
+def test_distillation_is_compared_at_equal_steps(distilled: float, alone: float, verdict: str) -> None:
+    record = record_of(*(pretrained(distilled, alone, seed) for seed in range(3)))
+    claim = "bort-distilled-pretraining"
+    assert JUDGE(claim, record, met=False) == verdict
+    found = decided(DECIDERS[claim](record)).cells[0].effect
+    assert found.value == pytest.approx(100 * (distilled - alone), abs=3) and found.seeds == 3
+    assert JUDGE(claim, record_of()) == "not run"
+
+
+# -- Agora -------------------------------------------------------------------------------------------------------------
+
+
+def tuned(agora: float, once: float, *, thetas: int = 3, task: str = "sst-2", seed: int = 0) -> Evidence:
+    labels = np.arange(400) % 2
+    arrays: dict[str, Array] = {
+        LABELS: labels,
+        answers_name("baseline"): wrong_on(labels, 0.05),
+        answers_name(AGORA): wrong_on(labels, agora),
+        answers_name(ONCE): wrong_on(labels, once, first=0.3),
+        THETAS_OF_AGORA: np.array([thetas]),
+    }
+    return Evidence(task, seed, "accuracy", 2, 6, arrays)
+
+
+def test_agora_is_at_most_so_many_times_as_good_as_training_once() -> None:
+    record = record_of(tuned(0.1, 0.2))
+    (cell,) = decided(DECIDERS["agora-bound"](record)).cells
+    assert cell.effect.value == pytest.approx(0.9 / 0.8 / (2 * (1 - 2**-3)))
+    assert JUDGE("agora-bound", record) == "reproduced"
+    beyond = record_of(tuned(0.1, 0.2, thetas=1))
+    assert decided(DECIDERS["agora-bound"](beyond)).cells[0].effect.value == pytest.approx(0.9 / 0.8)
+    assert JUDGE("agora-bound", beyond) == "contradicted"
+
+
+def test_agora_against_training_once_and_picking() -> None:
+    claim = "agora-not-below-once"
+    better, worse = (record_of(*(tuned(*errors, seed=s) for s in range(3))) for errors in ((0.1, 0.2), (0.2, 0.1)))
+    assert values(decided(DECIDERS[claim](better)).cells) == pytest.approx({"sst-2": 10.0})
+    assert (JUDGE(claim, better), JUDGE(claim, worse)) == ("reproduced", "contradicted")
+
+
+def test_a_task_that_the_student_did_not_learn_decides_nothing() -> None:
+    record = record_of(constant(tuned(0.1, 0.2), ONCE))
+    assert DECIDERS["agora-bound"](record) is None is DECIDERS["agora-not-below-once"](record)
+    both = record_of(tuned(0.1, 0.2), constant(tuned(0.1, 0.2, task="mrpc"), ONCE))
+    decision = decided(DECIDERS["agora-not-below-once"](both))
+    assert [cell.task for cell in decision.cells] == ["sst-2"] and "mrpc" in decision.left_out[0]
+
+
+def test_a_scale_at_which_quality_means_nothing_decides_nothing_on_quality() -> None:
+    smoke = Measurement(experiment="x", system="x", metric="score", value=1.0, unit="points", scale="smoke")
+    evidence = (tuned(0.1, 0.2), pretrained(0.5, 0.3, 0))
+    for claim in ("agora-bound", "agora-not-below-once", "bort-distilled-pretraining"):
+        assert DECIDERS[claim](record_of(*evidence, measurements=[smoke])) is None

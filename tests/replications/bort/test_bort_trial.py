@@ -1,0 +1,206 @@
+"""Bort pre-trains, searches and fine-tunes on a toy task run, and what the run keeps for its claims."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from kit.toy_evidence import decided, record_of
+from kit.toy_run import picked, run_steps, small_run, toy_task
+
+from common.early_exit.systems import Scored
+from common.errors import UserError
+from common.methods import ONLY, find_method
+from common.records.claims import Check
+from common.records.measurements import Measurement
+from common.records.predictions import Evidence
+from common.run.replication import Run
+from common.task_run import TaskRun
+from replications.bort import settings as settings_module
+from replications.bort import student
+from replications.bort.agora import Theta
+from replications.bort.claims import DECIDERS
+from replications.bort.experiments import trained_steps
+from replications.bort.finetuning import FineTuning
+from replications.bort.names import (
+    AGORA,
+    DISTILLED,
+    ONCE,
+    PLAIN,
+    PRETRAINING_EVIDENCE,
+    RELEASED_LOSS,
+    SEARCH_EVIDENCE,
+    SELF_SUPERVISED,
+)
+from replications.bort.settings import SETTINGS, Sweep
+from replications.bort.student import Pretraining
+
+TOY = toy_task("toy", ("no", "yes"), lambda i: i % 3 > 0)
+
+SMOKE = SETTINGS["smoke"]
+TOY_SETTINGS = replace(
+    SMOKE,
+    words=2_500,
+    search=replace(SMOKE.search, sweeps=(Sweep(150, (1, 3)),), held_back=4),
+    fine_tuning=replace(SMOKE.fine_tuning, epochs=1),
+    thetas=(Theta(2e-3, 0.0, 0.1, 32, 0), Theta(1e-3, 1.0, 0.2, 16, 1)),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_settings() -> Iterator[None]:
+    """Less of everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings_module, "SETTINGS", {"smoke": TOY_SETTINGS})
+        patch.setattr(student, "SETTINGS", {"smoke": TOY_SETTINGS})
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("run"), TOY)
+
+
+@pytest.fixture(scope="module")
+def tuning(run: Run) -> FineTuning:
+    return FineTuning(TaskRun.of(run, "toy", 0))
+
+
+@pytest.fixture(scope="module")
+def measured(run: Run) -> tuple[list[Measurement], list[Evidence]]:
+    """Every step on the toy."""
+    kept: list[Evidence] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run), "keep", lambda self, evidence: kept.append(evidence))
+        return run_steps(trained_steps(run), run, run.scratch), kept
+
+
+# -- Pre-training ------------------------------------------------------------------------------------------------------
+
+
+def test_both_arms_start_from_one_draw_and_see_the_same_batches(run: Run) -> None:
+    pretraining = Pretraining.of(run)
+    one, other = (pretraining.fresh(pretraining.architecture, 0, from_counts=True) for _ in range(2))
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    first, again = (next(pretraining.batches(0).epoch(0)) for _ in range(2))
+    assert torch.equal(first.input_ids, again.input_ids) and torch.equal(first.places, again.places)
+    assert not torch.equal(next(pretraining.batches(1).epoch(0)).input_ids, first.input_ids)
+
+
+def test_arms_differ_in_their_loss_alone(run: Run) -> None:
+    pretraining = Pretraining.of(run)
+    tables = {arm: pretraining.model(arm, 0).table for arm in (DISTILLED, SELF_SUPERVISED, RELEASED_LOSS)}
+    assert not torch.equal(tables[DISTILLED], tables[SELF_SUPERVISED])
+    assert not torch.equal(tables[DISTILLED], tables[RELEASED_LOSS])
+    batch = next(pretraining.batches(0).epoch(0))
+    model = pretraining.fresh(pretraining.architecture, 0).eval()
+    alone = pretraining._loss(SELF_SUPERVISED)(model, batch)
+    torch.testing.assert_close(alone, torch.nn.functional.cross_entropy(model(batch), batch.targets))
+
+
+def test_the_loss_as_released_is_for_the_first_seed_where_the_scale_spares(tmp_path: Path) -> None:
+    pretraining = Pretraining.of(small_run(tmp_path, TOY, seeds=(0, 1)))
+    assert pretraining.arms(0) == (DISTILLED, SELF_SUPERVISED, RELEASED_LOSS)
+    assert pretraining.arms(1) == (DISTILLED, SELF_SUPERVISED)
+
+
+def test_the_student_has_borts_depth_and_heads_at_the_scales_widths(run: Run) -> None:
+    encoder = Pretraining.of(run).model(DISTILLED, 0).encoder
+    assert (encoder.num_layers, encoder.config.num_attention_heads) == (4, 8)
+    assert (encoder.hidden_size, encoder.config.intermediate_size) == (64, 48)
+
+
+# -- Fine-tuning -------------------------------------------------------------------------------------------------------
+
+
+def test_agora_learns_from_e_and_never_sees_dev(tuning: FineTuning) -> None:
+    task = tuning.task_run.task
+    rounds = tuning.outcome.rounds
+    assert rounds[0].wrong == round((1 - rounds[0].accuracies[rounds[0].best]) * len(task.tune))
+    dev = {e.text_a for e in task.dev} - {e.text_a for e in (*task.train, *task.tune)}
+    assert tuning.acceptable(task.tune).tolist() == _argmax(tuning, "tune")
+    assert not dev or tuning.outcome.trainings >= 2
+
+
+def _argmax(tuning: FineTuning, split: str) -> list[int]:
+    found: list[int] = tuning.task_run.static_logits()[split].argmax(-1).tolist()
+    return found
+
+
+def test_plain_fine_tuning_sees_as_many_examples_as_agora(tuning: FineTuning) -> None:
+    ways = {picked.name: picked for picked in tuning.picked}
+    size, thetas = len(tuning.task_run.task.train), len(tuning.settings.thetas)
+    a_pass = size * thetas
+    assert ways[ONCE].examples_seen == a_pass
+    assert ways[AGORA].examples_seen > a_pass
+    assert abs(ways[PLAIN].examples_seen - ways[AGORA].examples_seen) <= a_pass / 2
+    assert ways[ONCE].folder == tuning.outcome.rounds[0].model, "the same trainings"
+    assert ways[AGORA].accuracy == max(max(r.accuracies) for r in tuning.outcome.rounds)
+
+
+def test_what_is_chosen_is_chosen_on_e(tuning: FineTuning) -> None:
+    once, e = tuning.once(), tuning.task_run.task.tune
+    folders = [tuning.trained((), tuning.plan(theta)) for theta in tuning.settings.thetas]
+    truth = np.array([x.label for x in e])
+    scores = [float((tuning.answers(folder, e) == truth).mean()) for folder in folders]
+    assert once.accuracy == max(scores) and once.folder == folders[int(np.argmax(scores))]
+
+
+def test_seeds_of_thetas_and_of_runs_do_not_meet(run: Run) -> None:
+    seeds = {FineTuning(TaskRun.of(run, "toy", s)).plan(t).seed for s in range(3) for t in TOY_SETTINGS.thetas}
+    assert len(seeds) == 3 * len(TOY_SETTINGS.thetas)
+
+
+def test_a_regression_is_refused(tmp_path: Path) -> None:
+    run = small_run(tmp_path, toy_task("degrees", (), lambda i: i / 3, "spearman"))
+    with pytest.raises(UserError, match="degrees is a regression. Drop it from TASKS"):
+        trained_steps(run)
+
+
+def test_others_find_it_by_name_and_it_answers_with_its_own_layers(run: Run, tuning: FineTuning) -> None:
+    contender = find_method("bort").on(TaskRun.of(run, "toy", 0))
+    outcome = contender.outcome("dev", ONLY)
+    expected = tuning.logits(tuning.once().folder, tuning.task_run.splits["dev"])
+    torch.testing.assert_close(outcome.logits, expected)
+    assert not outcome.exit_layer.any()
+    answered = contender.answer(ONLY)(tuning.task_run.task.dev[:5])
+    torch.testing.assert_close(answered, expected[:5], rtol=1e-4, atol=1e-5)
+    assert contender.flops("dev", ONLY).shape == (len(expected),)
+
+
+# -- The run -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_table_has_its_rows(measured: tuple[list[Measurement], list[Evidence]], tuning: FineTuning) -> None:
+    rows, _ = measured
+    right = picked(rows, experiment="pretraining", metric="masked_accuracy")
+    assert [m.system for m in right] == [DISTILLED, SELF_SUPERVISED, RELEASED_LOSS, "teacher", "word counts"]
+    assert {m.setting for m in picked(rows, experiment="search", metric="rank")} >= {
+        "n=3, eps=1, T: RoBERTa-large",
+        "n=1, eps=1, T: RoBERTa-large",
+        "n=3, eps=1, T: largest candidate",
+    }
+    assert len(picked(rows, experiment="search-candidates")) == 3
+    scores = {m.system: m.value for m in picked(rows, experiment="agora", metric="score")}
+    assert set(scores) == {"baseline", AGORA, PLAIN, ONCE, "constant answer"}
+    answers = tuning.classes(tuning.logits(tuning.once().folder, tuning.task_run.splits["dev"]))
+    assert scores[ONCE] == pytest.approx(Scored(tuning.task_run).points(answers))
+
+
+def test_claims_read_what_a_run_keeps(measured: tuple[list[Measurement], list[Evidence]]) -> None:
+    _, kept = measured
+    assert {e.task for e in kept} == {"toy", SEARCH_EVIDENCE, PRETRAINING_EVIDENCE}
+    learned = [
+        Evidence(e.task, e.seed, e.metric, e.classes, e.layers, {**e.arrays, f"{ONCE}/answers": e.labels})
+        if e.metric
+        else e
+        for e in kept
+    ]
+    record = record_of(*learned)
+    for claim in ("bort-fptas-winner", "bort-distilled-pretraining", "agora-bound", "agora-not-below-once"):
+        assert len(decided(DECIDERS[claim](record)).cells) == 1
+    check = DECIDERS["fptas-bound"](record)
+    assert isinstance(check, Check) and check.holds
