@@ -18,8 +18,8 @@ from common.records.measurements import Measurement
 from common.records.predictions import Evidence
 from common.run.replication import Run
 from common.task_run import TaskRun
+from replications.bort import finetuning, student
 from replications.bort import settings as settings_module
-from replications.bort import student
 from replications.bort.agora import Theta
 from replications.bort.claims import DECIDERS
 from replications.bort.experiments import trained_steps
@@ -116,18 +116,18 @@ def test_the_student_has_borts_depth_and_heads_at_the_scales_widths(run: Run) ->
 # -- Fine-tuning -------------------------------------------------------------------------------------------------------
 
 
-def test_agora_learns_from_e_and_never_sees_dev(tuning: FineTuning) -> None:
-    task = tuning.task_run.task
-    rounds = tuning.outcome.rounds
+def test_agora_learns_from_the_part_held_back_and_the_baseline_labels(
+    tuning: FineTuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, rounds = tuning.task_run.task, tuning.outcome.rounds
     assert rounds[0].wrong == round((1 - rounds[0].accuracies[rounds[0].best]) * len(task.tune))
-    dev = {e.text_a for e in task.dev} - {e.text_a for e in (*task.train, *task.tune)}
-    assert tuning.acceptable(task.tune).tolist() == _argmax(tuning, "tune")
-    assert not dev or tuning.outcome.trainings >= 2
-
-
-def _argmax(tuning: FineTuning, split: str) -> list[int]:
-    found: list[int] = tuning.task_run.static_logits()[split].argmax(-1).tolist()
-    return found
+    asked: list[object] = []
+    monkeypatch.setattr(finetuning, "agora", lambda *arguments: asked.extend(arguments))
+    assert FineTuning(tuning.task_run).outcome is None
+    _, thetas, dev, tau, label = asked
+    assert (thetas, dev) == (tuning.settings.thetas, task.tune)
+    assert label(task.tune).tolist() == tuning.task_run.static_logits()["tune"].argmax(-1).tolist()  # type: ignore[operator]
+    assert tau(task.tune) != tau(task.tune), "another draw in every round"  # type: ignore[operator]
 
 
 def test_plain_fine_tuning_sees_as_many_examples_as_agora(tuning: FineTuning) -> None:
