@@ -58,7 +58,7 @@ class TeacherRecipe:
 
 TEACHERS: Mapping[str, TeacherRecipe] = {
     "smoke": TeacherRecipe(
-        6_000, TrainingPlan(2e-3, epochs=2, batch_size=16, seed=0, max_length=32, precision="float32")
+        3_000, TrainingPlan(2e-3, epochs=3, batch_size=16, seed=0, max_length=32, precision="float32")
     ),
     "mini": TeacherRecipe(60_000, TrainingPlan(5e-4, epochs=1, batch_size=16, seed=0, warmup=0.1, max_length=64)),
     "base": TeacherRecipe(1_000_000, TrainingPlan(1e-4, epochs=1, batch_size=32, seed=0, warmup=0.1, max_length=128)),
