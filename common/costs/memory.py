@@ -1,7 +1,7 @@
-"""The peak of memory that a process reaches when it runs a model.
+"""The peak of memory that a process reaches when it runs a model, and what a model asks for in all.
 
-It is a property of model, input, library and allocator together, and can only be trusted in a process that did nothing
-else before, so the callable runs in a fresh one.
+The peak is a property of model, input, library and allocator together, and can only be trusted in a process that did
+nothing else before, so the callable runs in a fresh one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,35 @@ def _peak_resident_bytes() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def requested_bytes(function: Callable[[], object]) -> int:
+    """Bytes of all tensors that a call makes, one after the other, freed or not: what a profiler counts as requested.
+
+    Views and results in place ask for nothing. Nothing is computed if the tensors are on the `meta` device, so that the
+    largest models are counted at once. It is no peak: memory that is freed is asked for again.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    total = 0
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+            nonlocal total
+            made = func(*args, **(kwargs or {}))
+            known = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if _is_tensor(leaf)}
+            for leaf in tree_leaves(made):
+                if _is_tensor(leaf) and leaf.untyped_storage()._cdata not in known:
+                    total += leaf.untyped_storage().nbytes()
+            return made
+
+    with Counting():
+        function()
+    return total
+
+
+def _is_tensor(value: object) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)

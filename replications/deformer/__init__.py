@@ -1,0 +1,1 @@
+"""DeFormer (Cao et al., ACL 2020)."""
