@@ -214,6 +214,29 @@ MUTANTS = (
         'TaskFacts("mrpc", ("not_equivalent", "equivalent"), "accuracy"',
         TESTS + "test_scales.py::test_tasks_have_the_metrics_of_glue",
     ),
+    Mutant(
+        "Bort: the released code's second softmax",
+        PAPERS + "bort/distillation.py",
+        "log_q = F.log_softmax(student / temperature, dim=-1)",
+        "log_q = F.log_softmax(F.softmax(student / temperature, dim=-1), dim=-1)",
+        TESTS + "bort/test_bort_distillation.py"
+        "::test_the_distillation_term_is_the_kl_at_temperature_2_summed_over_the_vocabulary",
+    ),
+    Mutant(
+        "Bort: both widths of the official name swapped",
+        PAPERS + "bort/method.py",
+        "depth, heads, intermediate, hidden = map(int, found.groups())",
+        "depth, heads, hidden, intermediate = map(int, found.groups())",
+        TESTS + "bort/test_bort_method.py"
+        "::test_the_official_names_have_the_feed_forward_width_before_the_width_of_the_model",
+    ),
+    Mutant(
+        "Bort: Agora learns from the dev set that is reported",
+        PAPERS + "bort/finetuning.py",
+        "return agora(self, self.settings.thetas, run.task.tune, tau, self.acceptable)",
+        "return agora(self, self.settings.thetas, run.task.dev, tau, self.acceptable)",
+        TESTS + "bort/test_bort_trial.py::test_agora_learns_from_the_part_held_back_and_the_baseline_labels",
+    ),
 )
 
 

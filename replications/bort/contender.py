@@ -32,7 +32,7 @@ class Bort(EncoderContender):
     def training_steps(self) -> Sequence[Step]:
         """Pre-training, then each theta."""
         run, tuning = self.task_run, self.tuning
-        pretraining = tuning.pretraining.steps(run.seed)[:2]
+        pretraining = tuning.pretraining.steps(run.seed, (tuning.arm,))
         seconds = len(tuning.settings.thetas) * tuning.training_seconds
         return [*pretraining, Step.making(f"{run.label}: {self.name}, fine-tuned", seconds, lambda: self.picked)]
 

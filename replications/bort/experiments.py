@@ -32,7 +32,7 @@ from replications.bort.student import Pretraining
 from replications.bort.surrogate import Surrogate
 
 TASKS = {
-    "builtin": ("sentiment", "entailment"),
+    "builtin": ("sentiment",),
     "files": ("sst-2", "mrpc", "rte"),
     "hub": ("sst-2", "mrpc", "rte", "cola"),
 }
@@ -55,7 +55,7 @@ def trained_steps(run: Run) -> list[Step]:
 def seed_steps(pretraining: Pretraining, seed: int) -> Iterator[Step]:
     """What needs no task."""
     surrogate = Surrogate(pretraining, seed)
-    yield from pretraining.steps(seed)
+    yield from pretraining.steps(seed, pretraining.arms(seed))
     yield Step(f"seed {seed}: scores on held-out text", 10.0, partial(pretraining_rows, pretraining, seed))
     yield from surrogate.steps()
     yield Step(f"seed {seed}: who wins the search", 5.0, partial(search_rows, surrogate))

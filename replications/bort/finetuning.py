@@ -60,7 +60,7 @@ class FineTuning:
                 f"Agora is stated for classification; {task_run.task_name} is a regression. Drop it from TASKS"
             )
         self.task_run, self.arm = task_run, arm
-        self.pretraining = Pretraining.of(task_run.run)
+        self.pretraining = Pretraining.beside(task_run)
         self.settings = self.pretraining.settings
 
     # -- One training --------------------------------------------------------------------------------------------------

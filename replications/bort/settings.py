@@ -129,12 +129,12 @@ SETTINGS: Mapping[str, Settings] = {
     "mini": Settings(
         recipe=RECIPES["mini"],
         shrink=4,
-        words=100_000,
+        words=80_000,
         length=64,
         teacher_head=replace(_SMALL, max_length=64),
-        search=SearchPlan(shrink=8, rates=(0.1, 1.0), sweeps=(Sweep(1, (1, STEPS)), Sweep(10, (10, 30)))),
+        search=SearchPlan(shrink=8, rates=(0.1, 1.0), sweeps=(Sweep(1, (1, STEPS)), Sweep(20, (10, 30)))),
         pretraining=replace(_SMALL, epochs=2, weight_decay=0.01, max_length=64),
-        fine_tuning=replace(_SMALL, epochs=4),
+        fine_tuning=replace(_SMALL, epochs=3),
         thetas=(Theta(5e-4, 0.0, 0.35, 16, 0), Theta(5e-4, 10.0, 0.45, 16, 1), Theta(1e-3, 10.0, 0.35, 16, 2)),
     ),
     "base": Settings(

@@ -68,7 +68,7 @@ class Workload:
         return workload(self.tokens, self.batch)
 
 
-WORKLOADS = (Workload(32, 1, 8), Workload(128, 1, 6), Workload(512, 1, 3), Workload(32, 32, 3))
+WORKLOADS = (Workload(32, 1, 8), Workload(128, 1, 5), Workload(512, 1, 2), Workload(32, 32, 2))
 
 
 # -- Sizes ---------------------------------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ class Bench:
 
 
 def expected_seconds(load: Workload) -> float:
-    """Of all systems and the control, at 60 GFLOP a second."""
+    """Of all systems and the control, at 80 GFLOP a second."""
     shapes = [EncoderShape.from_config((find_shape(s) if isinstance(s, str) else s).config()) for s in _timed_shapes()]
     flops = sum(classifier_flops(shape, load.tokens, CLASSES, batch=load.batch) for shape in shapes)
-    return 2 + (load.samples * load.rounds + 1) * flops / 60e9
+    return 2 + (load.samples * load.rounds + 1) * flops / 80e9
 
 
 def _timed_shapes() -> Sequence[Shape | str]:

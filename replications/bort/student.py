@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,9 @@ from common.costs.parameters import encoder_parameters, layer_parameters
 from common.devices import available_device
 from common.encoders.sources import PretrainedEncoder
 from common.run.replication import Run, Step
-from common.tasks.corpora import find_corpus
+from common.task_run import TaskRun
+from common.tasks.corpora import FOLDERS, Corpus, find_corpus, texts_as_corpus
+from common.tasks.plain_text import find_text
 from common.training.pretraining.batches import MaskedBatch, MaskedBatches
 from common.training.pretraining.encoded import encoded_text
 from common.training.pretraining.language_model import MaskedLanguageModel, language_loss
@@ -67,34 +69,58 @@ class MaskedAnswers:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What a run's pre-training has in common, whatever the seed and the task.
+    """What a run's pre-training has in common, whatever the seed.
 
     Attributes:
         run: the run.
         settings: of its scale.
+        backbone: the teacher's encoder, by name.
+        corpus: what is read; None: the source's plain text.
     """
 
     run: Run
     settings: Settings
+    backbone: str
+    corpus: Corpus | None = None
 
     @staticmethod
     def of(run: Run) -> Pretraining:
-        """By the settings of the run's scale."""
-        return Pretraining(run, SETTINGS[run.scale.name])
+        """By the settings of the run's scale, on the source's plain text.
+
+        Raises:
+            UserError: the source has none.
+        """
+        settings = SETTINGS[run.scale.name]
+        pretraining = Pretraining(run, settings, run.backbone or settings.recipe.backbone)
+        pretraining.text()
+        return pretraining
+
+    @staticmethod
+    def beside(task_run: TaskRun) -> Pretraining:
+        """For a task run's backbone; where its files hold no plain text, it reads the task's training texts."""
+        run, settings = task_run.run, SETTINGS[task_run.run.scale.name]
+        data_dir, corpus = run.data_dir or Path(), None
+        if run.data == "files" and not any(find_text(folder, data_dir) for folder in FOLDERS):
+            texts = [text for e in task_run.task.train for text in (e.text_a, e.text_b) if text is not None]
+            corpus = texts_as_corpus(f"train of {task_run.task_name}", texts)
+        return Pretraining(run, settings, task_run.backbone.name, corpus)
 
     # -- Text and teacher ----------------------------------------------------------------------------------------------
 
     @cached_property
     def source(self) -> PretrainedEncoder:
-        """The teacher's encoder: the recipe's backbone, or the one that the user named."""
-        return self.run.encoder(self.run.backbone or self.settings.recipe.backbone)
+        """The teacher's encoder."""
+        return self.run.encoder(self.backbone)
+
+    def text(self) -> Corpus:
+        """What is read."""
+        run, words = self.run, self.settings.words
+        return self.corpus or find_corpus(run.data, run.data_dir, words, smoke=run.scale.name == "smoke")
 
     @cached_property
     def reading(self) -> Reading:
-        """The corpus in rows."""
-        run, smoke = self.run, self.run.scale.name == "smoke"
-        corpus = find_corpus(run.data, run.data_dir, self.settings.words, smoke=smoke)
-        text = encoded_text(run.store, corpus, self.source.tokenizer, run.say)
+        """The same in rows."""
+        text = encoded_text(self.run.store, self.text(), self.source.tokenizer, self.run.say)
         return Reading(text, Words.of(self.source.tokenizer), self.settings.length)
 
     @cached_property
@@ -181,14 +207,17 @@ class Pretraining:
         """About how many tokens one epoch has."""
         return WORDS_TO_TOKENS * (self.settings.words or 3_000_000_000)
 
-    def steps(self, seed: int) -> list[Step]:
-        """The teacher's head, then each arm."""
+    def steps(self, seed: int, arms: Sequence[str]) -> list[Step]:
+        """The teacher's head, then each of these arms."""
         plan, shape = self.settings.pretraining, EncoderShape.from_config(self.architecture.shape().config())
         backbone = EncoderShape.from_config(self.source.encoder.config)
         teacher = forward_seconds(backbone.layers * layer_parameters(backbone), self.tokens)
         student = training_seconds(encoder_parameters(shape) // 4, self.tokens)
-        steps = [Step.making("the teacher's head for masked tokens", 2 + 2 * teacher, lambda: self.teacher.score)]
-        for arm in self.arms(seed):
+        reads = "" if self.corpus is None else f" on the {self.corpus.name}: there is no plain text"
+        steps = [
+            Step.making(f"the teacher's head for masked tokens{reads}", 2 + 2 * teacher, lambda: self.teacher.score)
+        ]
+        for arm in arms:
             seconds = 2 + plan.epochs * (student + (0 if arm == SELF_SUPERVISED else teacher))
             steps.append(Step.making(f"seed {seed}: pre-training, {arm}", seconds, partial(self.folder, arm, seed)))
         return steps

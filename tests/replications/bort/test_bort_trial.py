@@ -113,6 +113,23 @@ def test_the_student_has_borts_depth_and_heads_at_the_scales_widths(run: Run) ->
     assert (encoder.hidden_size, encoder.config.intermediate_size) == (64, 48)
 
 
+def test_without_plain_text_a_run_is_refused_and_a_contender_reads_the_tasks_own_texts(
+    tmp_path: Path, run: Run
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    bare = replace(run, data="files", data_dir=data)
+    with pytest.raises(UserError, match="no plain text to pre-train on in"):
+        Pretraining.of(bare)
+    pretraining = Pretraining.beside(TaskRun.of(bare, "toy", 0))
+    assert pretraining.corpus is not None and pretraining.corpus.name == "train of toy"
+    assert sum(1 for _ in pretraining.corpus.documents()) == len(TOY.train)
+    assert "there is no plain text" in pretraining.steps(0, (DISTILLED,))[0].name
+    (data / "corpus").mkdir()
+    (data / "corpus" / "train.txt").write_text("One sentence. Another one.\n")
+    assert Pretraining.beside(TaskRun.of(bare, "toy", 0)).corpus is None
+
+
 # -- Fine-tuning -------------------------------------------------------------------------------------------------------
 
 
