@@ -1,0 +1,1 @@
+"""ALBERT (Lan et al., ICLR 2020)."""
