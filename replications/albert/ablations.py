@@ -74,7 +74,7 @@ def _embeddings(settings: Settings) -> Iterator[Row]:
 
 def _strategies(settings: Settings) -> Iterator[Row]:
     """Table 4: what is shared, at E = H and at E = H/6."""
-    for embedding in (settings.base.hidden, settings.base.embedding):
+    for embedding in settings.strategies_at:
         for strategy in STRATEGIES:
             yield _row("table4", strategy, settings.base, embedding)
 

@@ -1,8 +1,8 @@
 """The statistics that decide ALBERT's claims, from what the runs kept.
 
-A difference of "Avg" is a cell: the mean over the run's tasks of a difference of scores on the same examples. Tasks that
-the model which shares nothing did not learn decide nothing. Claims of size and speed are about the paper's own models,
-at full size with random weights.
+A difference of "Avg" is a cell: the mean over the run's tasks of a difference of scores on the same examples. Tasks
+that the model which shares nothing did not learn decide nothing. Claims of size and speed are about the paper's own
+models, at full size with random weights.
 """
 
 from __future__ import annotations

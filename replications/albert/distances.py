@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ def layer_moves(lab: Laboratory, encoder: Encoder) -> Tensor:
         ids, mask, types = batch.texts
         states = [encoder.embedding(ids, types), *encoder.layer_outputs(ids, mask, types)]
         present = batch.present
-        for layer, (x, y) in enumerate(zip(states, states[1:], strict=False)):
+        for layer, (x, y) in enumerate(pairwise(states)):
             total[layer] += moved(x[present], y[present]).double().sum(0).cpu()
         tokens += int(present.sum())
     return total / tokens

@@ -73,6 +73,7 @@ class Downstream:
             "task": self.task.fingerprint,
             "dev": len(self.encoded.dev),
             "threads": torch.get_num_threads(),
+            "dropout": lab.settings.tuning_dropout,
             "plan": self.plan.recipe(),
         }
 

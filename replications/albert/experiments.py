@@ -1,4 +1,4 @@
-"""Tables 3, 4, 5, 8, 11 and 12 and Figure 1 on models pre-trained here, at a run's scale. True sizes are in `shapes.py`.
+"""Tables 3, 4, 5, 8, 11 and 12 and Figure 1 on models pre-trained here, at a run's scale. `shapes.py` has true sizes.
 
 Each model is pre-trained from scratch for the scale's budget, scored on text held back (masked words, sentence order,
 next sentence), fine-tuned on each task and scored there. The common baseline, a published encoder fine-tuned plainly,

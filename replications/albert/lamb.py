@@ -5,9 +5,9 @@ For a tensor w with gradient g:
     m ← β1 m + (1 - β1) g        v ← β2 v + (1 - β2) g²        u = m / (√v + ε) + λ w
     w ← w - η (‖w‖ / ‖u‖) u
 
-Nothing corrects m and v for starting at 0. Layer norms and biases have neither decay λ nor the ratio of norms, as in the
-official code; the ratio is 1 where either norm is 0. Implemented over lists of tensors at once: a model has hundreds,
-and a step with a dozen operations for each would cost more than its arithmetic.
+Nothing corrects m and v for starting at 0. Layer norms and biases have neither decay λ nor the ratio of norms, as in
+the official code; the ratio is 1 where either norm is 0. Implemented over lists of tensors at once: a model has
+hundreds, and a dozen operations for each would cost more than their arithmetic.
 """
 
 from __future__ import annotations

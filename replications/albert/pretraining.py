@@ -36,8 +36,8 @@ from replications.albert.vocabulary import trained_tokenizer
 ORDERINGS: Mapping[Objective, Ordering] = {NO_TASK: "none", NSP: "next sentence", SOP: "order"}
 
 HITS = "hits.safetensors"
-SCORED_ROWS = 512
-"""Rows held back to be scored, at most."""
+SCORED_SHARE, SCORED_ROWS = 0.1, 512
+"""Of the rows this share is held back to be scored, at most so many."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Laboratory:
     @cached_property
     def tokenizer(self) -> Any:  # noqa: ANN401
         """With a vocabulary of the corpus."""
-        return trained_tokenizer(self.run.store, self.corpus, self.settings.vocabulary, self.run.say)
+        run, generated = self.run, self.run.data == "builtin"
+        return trained_tokenizer(run.store, self.corpus, self.settings.vocabulary, run.say, with_words=generated)
 
     @cached_property
     def words(self) -> Words:
@@ -124,9 +125,13 @@ class Laboratory:
 
     # -- Batches ------------------------------------------------------------------------------------------------------
 
-    def rows(self, objective: Objective) -> SegmentPairs:
+    def _rows(self, objective: Objective) -> SegmentPairs:
         """Pairs of segments; which sentences make a chunk is the same for every objective."""
-        return SegmentPairs(self.text, self.words, self.settings.pretraining.max_length, ORDERINGS[objective])
+        return replace(self._chunked, ordering=ORDERINGS[objective])
+
+    @cached_property
+    def _chunked(self) -> SegmentPairs:
+        return SegmentPairs(self.text, self.words, self.settings.pretraining.max_length)
 
     @property
     def masking(self) -> NgramMasking:
@@ -135,13 +140,13 @@ class Laboratory:
 
     def batches(self, objective: Objective, seed: int) -> Steps:
         """What is trained on."""
-        rows, _ = held_out(self.rows(objective), most=SCORED_ROWS)
+        rows, _ = held_out(self._rows(objective), SCORED_SHARE, SCORED_ROWS)
         size = self.settings.pretraining.batch_size
         return Steps(MaskedBatches(rows, self.words, self.masking, size, seed), self.settings.steps)
 
     def held_back(self, objective: Objective) -> MaskedBatches:
         """What is scored on: the same for every model and seed."""
-        _, rows = held_out(self.rows(objective), most=SCORED_ROWS)
+        _, rows = held_out(self._rows(objective), SCORED_SHARE, SCORED_ROWS)
         return MaskedBatches(rows, self.words, self.masking, 32, seed=0)
 
     # -- Models -------------------------------------------------------------------------------------------------------
@@ -223,5 +228,5 @@ class Laboratory:
         return {name: array.astype(np.bool_) for name, array in load_file(self.folder(model, seed) / HITS).items()}
 
     def pretrained(self, model: Model, seed: int) -> Pretraining:
-        """In evaluation mode, without dropout, on the CPU."""
-        return Pretraining.load(self.folder(model, seed), dropout=0.0)
+        """In evaluation mode, on the CPU, with the dropout of fine-tuning."""
+        return Pretraining.load(self.folder(model, seed), dropout=self.settings.tuning_dropout)

@@ -33,6 +33,8 @@ class Settings:
         most: tokens that are predicted in a row at most.
         finetuning: the plan for tasks without one in `by_task`.
         by_task: Table 14's.
+        tuning_dropout: of the encoder while it is fine-tuned.
+        strategies_at: Table 4's E.
     """
 
     recipe: Recipe
@@ -46,6 +48,8 @@ class Settings:
     pretraining: TrainingPlan
     steps: int
     finetuning: TrainingPlan
+    strategies_at: tuple[int, ...]
+    tuning_dropout: float = 0.0
     dropout: float = 0.1
     most: int | None = 20
     by_task: Mapping[str, TrainingPlan] = field(default_factory=dict)
@@ -128,20 +132,24 @@ SETTINGS: Mapping[str, Settings] = {
     "smoke": Settings(
         recipe=RECIPES["smoke"],
         base=SMOKE,
-        embeddings=(4, 8, 16, 48),
+        embeddings=(8, 48),
+        strategies_at=(8,),
+        tuning_dropout=0.1,
         depths=_deep(SMOKE, 1, 2),
-        widths=_wide(SMOKE, 24, 48),
+        widths=(),
         groups=(),
         vocabulary=600,
         words=12_000,
         pretraining=replace(_pretraining(0.01, 16, 48, 0.1), precision="float32"),
         steps=30,
-        finetuning=replace(SMOKE_PLAN, epochs=2, max_length=64),
+        finetuning=replace(SMOKE_PLAN, learning_rate=4e-3, epochs=7, max_length=64),
     ),
     "mini": Settings(
         recipe=RECIPES["mini"],
         base=MINI,
         embeddings=(8, 16, 32, 96),
+        strategies_at=(96, 16),
+        tuning_dropout=0.1,
         depths=_deep(MINI, 1, 2, 4, 8),
         widths=_wide(MINI, 64, 96, 192),
         groups=(2,),
@@ -155,6 +163,8 @@ SETTINGS: Mapping[str, Settings] = {
         recipe=RECIPES["base"],
         base=BASE,
         embeddings=(32, 64, 128, 384),
+        strategies_at=(384, 64),
+        tuning_dropout=0.1,
         depths=_deep(BASE, 1, 3, 6, 12),
         widths=_wide(BASE, 192, 384, 768),
         groups=(2, 4),
@@ -168,6 +178,7 @@ SETTINGS: Mapping[str, Settings] = {
         recipe=RECIPES["paper"],
         base=PAPER,
         embeddings=(64, 128, 256, 768),
+        strategies_at=(768, 128),
         depths=_deep(PAPER_LARGE, 1, 3, 6, 12, 24, 48),
         widths=_wide(replace(PAPER_LARGE, layers=3), 1024, 2048, 4096, 6144),
         groups=(2, 4),
@@ -184,6 +195,7 @@ REAL_TEXT_AT_MINI = replace(
     SETTINGS["mini"],
     base=MINI_REAL,
     embeddings=(16, 32, 64, 192),
+    strategies_at=(192, 32),
     depths=_deep(MINI_REAL, 1, 3, 6, 12),
     widths=_wide(MINI_REAL, 64, 192, 384),
     groups=(2, 3),

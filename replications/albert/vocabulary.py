@@ -1,8 +1,16 @@
-"""A SentencePiece vocabulary (unigram) of the corpus that is pre-trained on, as the paper makes one of its own."""
+"""A SentencePiece vocabulary (unigram) of the corpus that is pre-trained on, as the paper makes one of its own.
+
+SentencePiece looks for pieces that several words share. Generated text has a few hundred words, which share little, and
+would be cut into fragments; there its frequent words are pieces, too, with their own frequencies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +21,13 @@ from common.tasks.corpora import Corpus, up_to
 PADDING, UNKNOWN, BEGINS, ENDS, MASK = "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PADDING, UNKNOWN, BEGINS, ENDS, MASK)
 
+FREQUENT = 5
+"""How often a word occurs that is a piece of its own."""
+
+_WORD = re.compile(r"\w+")
+
+NORMALISERS = ("NFKD", "StripAccents", "Lowercase")
+
 WORDS = 1_000_000
 """A vocabulary is made of the first documents, up to so many words: more changes few pieces and takes minutes."""
 
@@ -20,8 +35,17 @@ SMALLEST = 200
 """Pieces below which a vocabulary is hardly more than an alphabet."""
 
 
-def trained_tokenizer(store: ArtifactStore, corpus: Corpus, size: int, say: Any) -> Any:  # noqa: ANN401
+def trained_tokenizer(
+    store: ArtifactStore, corpus: Corpus, size: int, say: Callable[[str], None], *, with_words: bool = False
+) -> Any:  # noqa: ANN401
     """A fast tokenizer of transformers with at most `size` pieces, special ones included; made once for a corpus.
+
+    Args:
+        store: where it is kept.
+        corpus: the text.
+        size: most pieces.
+        say: takes a sentence on what is made.
+        with_words: whether frequent words are pieces, too.
 
     Raises:
         UserError: the size is below `SMALLEST`, or the corpus holds no text.
@@ -30,8 +54,18 @@ def trained_tokenizer(store: ArtifactStore, corpus: Corpus, size: int, say: Any)
 
     if size < SMALLEST:
         raise UserError(f"a vocabulary of {size} pieces is hardly more than an alphabet: expected at least {SMALLEST}")
-    recipe = {"kind": "unigram-vocabulary", "corpus": corpus.fingerprint, "size": size, "words": WORDS}
-    folder = store.get(f"vocabulary/{corpus.name}", recipe, lambda folder: _train(folder, corpus, size), say)
+    recipe = {
+        "kind": "unigram-vocabulary",
+        "corpus": corpus.fingerprint,
+        "size": size,
+        "words": WORDS,
+        "with_words": with_words,
+    }
+
+    def make(folder: Path) -> None:
+        _train(folder, corpus, size, with_words=with_words)
+
+    folder = store.get(f"vocabulary/{corpus.name}", recipe, make, say)
     return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         pad_token=PADDING,
@@ -43,32 +77,69 @@ def trained_tokenizer(store: ArtifactStore, corpus: Corpus, size: int, say: Any)
     )
 
 
-def _train(folder: Path, corpus: Corpus, size: int) -> None:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+def _train(folder: Path, corpus: Corpus, size: int, *, with_words: bool) -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    tokenizer: Any = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
-    )
+    found = dict(_pieces(corpus, size - len(SPECIAL)))
+    for word, chance in _frequent_words(corpus) if with_words else ():
+        if len(found) < size - len(SPECIAL):
+            found.setdefault(word, chance)
+    pieces = [*((name, 0.0) for name in SPECIAL), *found.items()]
+    tokenizer: Any = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index(UNKNOWN)))
+    tokenizer.normalizer = normalizers.Sequence([getattr(normalizers, name)() for name in NORMALISERS])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), unk_token=UNKNOWN, show_progress=False
-    )
-    tokenizer.train_from_iterator(_sentences(corpus), trainer)
-    begins, ends = tokenizer.token_to_id(BEGINS), tokenizer.token_to_id(ENDS)
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGINS} $A {ENDS}",
         pair=f"{BEGINS} $A {ENDS} $B:1 {ENDS}:1",
-        special_tokens=[(BEGINS, begins), (ENDS, ends)],
+        special_tokens=[(name, SPECIAL.index(name)) for name in (BEGINS, ENDS)],
     )
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
+def _pieces(corpus: Corpus, size: int) -> list[tuple[str, float]]:
+    """Pieces with their log-probabilities, by SentencePiece; fewer than `size` where the text has no more to offer."""
+    from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+    model = BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=_sentences(corpus),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        # Text is normalised by the tokenizer's own rules; the order of threads would change sums in their last digits.
+        normalization_rule_name="identity",
+        num_threads=1,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    found = SentencePieceProcessor(model_proto=model.getvalue())
+    numbers = range(found.get_piece_size())
+    return [(found.id_to_piece(i), found.get_score(i)) for i in numbers if not found.is_unknown(i)]
+
+
+def _frequent_words(corpus: Corpus) -> list[tuple[str, float]]:
+    """Words as pieces with their log-probabilities, the most frequent first; punctuation parts them."""
+    counts = Counter(word for sentence in _sentences(corpus) for word in _WORD.findall(sentence))
+    total = counts.total()
+    frequent = sorted((word for word, n in counts.items() if n >= FREQUENT), key=lambda word: (-counts[word], word))
+    return [(f"▁{word}", math.log(counts[word] / total)) for word in frequent]
+
+
 def _sentences(corpus: Corpus) -> Iterator[str]:
+    """Normalised as the tokenizer will."""
+    from tokenizers import normalizers
+
+    normalise = normalizers.Sequence([getattr(normalizers, name)() for name in NORMALISERS])
     empty = True
     for document in up_to(corpus.documents(), WORDS):
         for sentence in document:
-            empty = empty and not sentence.strip()
-            yield sentence
+            plain = normalise.normalize_str(sentence)
+            empty = empty and not plain.strip()
+            yield plain
     if empty:
         raise UserError(f"{corpus.name} holds no text to make a vocabulary of: it is empty")

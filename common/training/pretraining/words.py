@@ -52,7 +52,8 @@ class Words:
         first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("one", "two"))
         pair = tokenizer("one", "two")
         ids = pair["input_ids"]
-        a, b = ids.index(first[0]), ids.index(second[0])
+        a = ids.index(first[0])
+        b = ids.index(second[0], a + len(first))
         return Words(
             size=len(tokenizer),
             mask=tokenizer.mask_token_id,

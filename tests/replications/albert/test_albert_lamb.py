@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,9 @@ def test_the_first_step_is_not_corrected_for_starting_at_zero() -> None:
 
 
 def test_a_tensor_of_zeros_moves_by_the_plain_step() -> None:
-    ratios = trust_ratios([torch.zeros(2), torch.ones(2), torch.ones(2)], [torch.ones(2), torch.zeros(2), 2 * torch.ones(2)])
+    ratios = trust_ratios(
+        [torch.zeros(2), torch.ones(2), torch.ones(2)], [torch.ones(2), torch.zeros(2), 2 * torch.ones(2)]
+    )
     assert [float(r) for r in ratios] == pytest.approx([1.0, 1.0, 0.5])
 
 
@@ -110,7 +113,7 @@ class Batches:
     def __len__(self) -> int:
         return 6
 
-    def epoch(self, number: int):  # type: ignore[no-untyped-def]
+    def epoch(self, number: int) -> Iterator[Batch]:
         for i in range(6):
             x = torch.randn(4, 5, generator=torch.Generator().manual_seed(i))
             yield Batch((x > 0).long(), (x > 0).long(), None, x.sum(1), torch.arange(4))

@@ -169,7 +169,12 @@ def test_blocks_are_handed_out_evenly_and_in_order(layers: int, data: st.DataObj
 
 
 def test_table_4s_strategies_share_what_they_say() -> None:
-    assert {s: sets_of(s, 12) for s in STRATEGIES} == {ALL: (1, 1), ATTENTION: (1, 12), FEED_FORWARD: (12, 1), NONE: (12, 12)}
+    assert {s: sets_of(s, 12) for s in STRATEGIES} == {
+        ALL: (1, 1),
+        ATTENTION: (1, 12),
+        FEED_FORWARD: (12, 1),
+        NONE: (12, 12),
+    }
     for strategy, attentions, feed_forwards in ((ATTENTION, 1, 4), (FEED_FORWARD, 4, 1)):
         encoder = Encoder(sharing(TINY, strategy))
         used = [encoder.blocks(i) for i in range(4)]
@@ -295,7 +300,9 @@ def test_parameters_are_those_of_transformers(name: str) -> None:
     st.sampled_from([2, 8, 12, 16]),
     st.data(),
 )
-def test_the_closed_form_counts_any_sharing(layers: int, width: tuple[int, int], embedding: int, data: st.DataObject) -> None:
+def test_the_closed_form_counts_any_sharing(
+    layers: int, width: tuple[int, int], embedding: int, data: st.DataObject
+) -> None:
     sets = [data.draw(st.integers(1, layers)) for _ in range(2)]
     shape = Shape(layers, *width, embedding, 50, *sets, positions=8)
     with torch.device("meta"):
@@ -383,4 +390,3 @@ def test_sizes_that_make_no_encoder_are_refused() -> None:
 def test_a_text_longer_than_the_positions_is_refused() -> None:
     with pytest.raises(UserError, match="a text of 17 tokens for 16 positions"):
         Encoder.fresh(TINY, seed=0)(torch.zeros(1, 17, dtype=torch.long))
-
