@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from replications.albert.method import Shape, grouped, sharing
 from replications.albert.names import (
+    ADAMW,
     ALBERT,
     ALL,
     DROPOUT,
     GROUPS,
+    LAMB,
     NO_DROPOUT,
     NONE,
     OBJECTIVES,
@@ -48,7 +50,8 @@ class Row:
 def rows_of(settings: Settings) -> list[Row]:
     """Every row of every table of trained models."""
     found = [*_embeddings(settings), *_strategies(settings), *_objectives(settings)]
-    return [*found, *_dropout(settings), *_depths(settings), *_widths(settings), *_groups(settings)]
+    found += [*_dropout(settings), *_depths(settings), *_widths(settings)]
+    return [*found, *_groups(settings), *_optimisers(settings)]
 
 
 def models_of(rows: list[Row]) -> list[Model]:
@@ -101,6 +104,13 @@ def _widths(settings: Settings) -> Iterator[Row]:
     """Table 12."""
     for shape in settings.widths:
         yield Row(("table12",), ALBERT, width_setting(shape.hidden), shape.hidden, Model(shape))
+
+
+def _optimisers(settings: Settings) -> Iterator[Row]:
+    """Ours: LAMB, the paper's, and AdamW."""
+    for optimiser in (LAMB, ADAMW):
+        own = None if optimiser == settings.optimiser else optimiser
+        yield Row(("optimisers",), optimiser, "", None, Model(settings.base, optimiser=own))
 
 
 def _groups(settings: Settings) -> Iterator[Row]:

@@ -32,6 +32,7 @@ from replications.albert.names import (
     SOP,
     TRAINING,
     WIDE,
+    Objective,
     depth_setting,
     embedding_setting,
     hits_name,
@@ -135,7 +136,7 @@ def _with(seeds: Sequence[Evidence], first: Named, second: Named) -> list[Eviden
     return [e for e in seeds if _has([e], first) and _has([e], second)]
 
 
-def _hits(objective: str, question: str) -> Decide:
+def _hits(objective: Objective, question: str) -> Decide:
     """Percent of pairs that a model judges rightly by a question that it was not asked in training."""
 
     def decide(record: RunRecord) -> Decision | None:
@@ -144,8 +145,7 @@ def _hits(objective: str, question: str) -> Decide:
         if not seeds or not record.quality_counts:
             return None
         cells = (Cell(objective, _share(seeds, name)),)
-        own = {SOP: PAIR_HITS[SOP], NSP: PAIR_HITS[NSP]}[objective]
-        learned = _share(seeds, hits_name(objective, "", own))
+        learned = _share(seeds, hits_name(objective, "", PAIR_HITS[objective]))
         note = f"on its own question it is right in {learned.value:.1f} %"
         if learned.p_above(50.0) > CHANCE_P:
             return None

@@ -179,7 +179,7 @@ class Findings:
                     continue
                 for question, name in QUESTIONS.items():
                     row = self._row(question, len(hits[name]))
-                    yield row(experiment, one.system, "accuracy", 100 * float(hits[name].mean()), "points", **at)
+                    yield row(experiment, one.system, "score", 100 * float(hits[name].mean()), "points", **at)
                 size = float(encoder_parameters(self.lab.sized(one.model).costs))
                 yield self._row("")(experiment, one.system, "parameters", size, "count", **at)
 

@@ -98,7 +98,8 @@ class NgramMasking:
         """A length for a span that begins at each word, among those that fit."""
         fits = np.minimum(words - np.arange(words), self.longest)
         up_to = self.chances.cumsum()
-        return (1 + np.searchsorted(up_to, rng.random(words) * up_to[fits - 1], side="right")).tolist()
+        drawn = 1 + np.searchsorted(up_to, rng.random(words) * up_to[fits - 1], side="right")
+        return [int(length) for length in drawn]
 
 
 def whole_words(free: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> list[list[int]]:

@@ -10,6 +10,10 @@ ALL, ATTENTION, FEED_FORWARD, NONE = "all-shared", "shared-attention", "shared-F
 STRATEGIES = (ALL, ATTENTION, FEED_FORWARD, NONE)
 
 Objective = Literal["none", "NSP", "SOP"]
+Optimiser = Literal["LAMB", "AdamW"]
+LAMB: Optimiser = "LAMB"
+ADAMW: Optimiser = "AdamW"
+
 NO_TASK: Objective = "none"
 NSP: Objective = "NSP"
 SOP: Objective = "SOP"
@@ -53,6 +57,11 @@ def depth_setting(layers: int) -> str:
 def width_setting(hidden: int) -> str:
     """Table 12's rows."""
     return f"H={hidden}"
+
+
+def rows_setting(rows: int) -> str:
+    """Of a training step."""
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
 
 
 def groups_setting(groups: int) -> str:

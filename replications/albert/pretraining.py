@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from common.devices import available_device
 from common.run.replication import Run
 from common.tasks.corpora import Corpus, find_corpus
-from common.training.loop import TrainingPlan
+from common.training.loop import MakeOptimizer, TrainingPlan, fused_adamw
 from common.training.pretraining.batches import MaskedBatch, MaskedBatches
 from common.training.pretraining.encoded import EncodedText, encoded_text
 from common.training.pretraining.pretrainer import Pretrainer, Work, encoder_work, head_work
@@ -29,11 +29,13 @@ from common.training.pretraining.words import Words
 from replications.albert.lamb import lamb
 from replications.albert.masking import NgramMasking
 from replications.albert.method import Pretraining, Shape, pretraining_loss
-from replications.albert.names import NO_TASK, NSP, PAIR_HITS, SOP, WORD_HITS, Objective
+from replications.albert.names import ADAMW, LAMB, NO_TASK, NSP, PAIR_HITS, SOP, WORD_HITS, Objective, Optimiser
 from replications.albert.settings import Settings, settings_of
 from replications.albert.vocabulary import trained_tokenizer
 
 ORDERINGS: Mapping[Objective, Ordering] = {NO_TASK: "none", NSP: "next sentence", SOP: "order"}
+
+OPTIMISERS: Mapping[Optimiser, MakeOptimizer] = {LAMB: lamb, ADAMW: fused_adamw}
 
 HITS = "hits.safetensors"
 SCORED_SHARE, SCORED_ROWS = 0.1, 512
@@ -42,10 +44,11 @@ SCORED_SHARE, SCORED_ROWS = 0.1, 512
 
 @dataclass(frozen=True)
 class Model:
-    """What is pre-trained: a shape and what it is asked."""
+    """What is pre-trained: a shape, what it is asked, and how; by the scale's own optimiser where none is named."""
 
     shape: Shape
     objective: Objective = SOP
+    optimiser: Optimiser | None = None
 
     @property
     def label(self) -> str:
@@ -53,7 +56,8 @@ class Model:
         s = self.shape
         shared = "" if (s.attention_sets, s.feed_forward_sets) == (1, 1) else _blocks(s)
         dropout = f", dropout {s.dropout:g}" if s.dropout else ""
-        return f"L={s.layers} H={s.hidden} E={s.embedding}{shared}{dropout}, {self.objective}"
+        optimiser = f", {self.optimiser}" if self.optimiser else ""
+        return f"L={s.layers} H={s.hidden} E={s.embedding}{shared}{dropout}, {self.objective}{optimiser}"
 
 
 def _blocks(shape: Shape) -> str:
@@ -151,9 +155,11 @@ class Laboratory:
 
     # -- Models -------------------------------------------------------------------------------------------------------
 
-    def plan(self, seed: int) -> TrainingPlan:
-        """Of pre-training."""
-        return replace(self.settings.pretraining, seed=seed)
+    def plan(self, model: Model, seed: int) -> TrainingPlan:
+        """Of pre-training; an optimiser that is not the scale's own has a rate of its own."""
+        s = self.settings
+        other = model.optimiser not in (None, s.optimiser)
+        return replace(s.pretraining, seed=seed, learning_rate=s.other_rate if other else s.pretraining.learning_rate)
 
     def sized(self, model: Model) -> Shape:
         """The model's shape with the rows that the vocabulary has."""
@@ -161,11 +167,13 @@ class Laboratory:
 
     def folder(self, model: Model, seed: int) -> Path:
         """The pre-trained model and its hits, made if it is not there; a training that was interrupted goes on."""
-        shape, plan = self.sized(model), self.plan(seed)
+        shape, plan = self.sized(model), self.plan(model, seed)
+        optimiser = model.optimiser or self.settings.optimiser
         facts = {
             "text": self.text.fingerprint,
             "shape": shape.recipe(),
             "objective": model.objective,
+            "optimiser": optimiser,
             "steps": self.settings.steps,
             "most": self.settings.most or 0,
         }
@@ -181,7 +189,7 @@ class Laboratory:
             pretraining_loss,
             plan,
             Work(self.flops_per_token(model), shape.costs),
-            make_optimizer=lamb,
+            make_optimizer=OPTIMISERS[optimiser],
             finish=finish,
         )
 

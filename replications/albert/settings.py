@@ -9,6 +9,7 @@ from types import MappingProxyType
 from common.baselines import RECIPES, SMOKE_PLAN, Recipe
 from common.training.loop import TrainingPlan
 from replications.albert.method import Shape
+from replications.albert.names import ADAMW, LAMB, Optimiser
 
 PAPER_TOKENS = 125_000 * 4096 * 512
 """Of the paper's pre-training: steps, sequences in a batch, tokens in a sequence (padding and short ones included)."""
@@ -28,7 +29,9 @@ class Settings:
         dropout: Table 8's.
         vocabulary: most pieces of the vocabulary.
         words: of the corpus that are read; None: all.
-        pretraining: its plan; the rate is LAMB's.
+        pretraining: its plan.
+        optimiser: of pre-training.
+        other_rate: of the other one, LAMB or AdamW, where the two are compared.
         steps: of pre-training, the same for every model.
         most: tokens that are predicted in a row at most.
         finetuning: the plan for tasks without one in `by_task`.
@@ -48,6 +51,8 @@ class Settings:
     pretraining: TrainingPlan
     steps: int
     finetuning: TrainingPlan
+    optimiser: Optimiser
+    other_rate: float
     strategies_at: tuple[int, ...]
     tuning_dropout: float = 0.0
     dropout: float = 0.1
@@ -140,8 +145,10 @@ SETTINGS: Mapping[str, Settings] = {
         groups=(),
         vocabulary=600,
         words=12_000,
-        pretraining=replace(_pretraining(0.01, 16, 48, 0.1), precision="float32"),
-        steps=30,
+        pretraining=replace(_pretraining(2e-3, 16, 48, 0.1), precision="float32"),
+        steps=40,
+        optimiser=ADAMW,
+        other_rate=0.01,
         finetuning=replace(SMOKE_PLAN, learning_rate=4e-3, epochs=7, max_length=64),
     ),
     "mini": Settings(
@@ -155,9 +162,11 @@ SETTINGS: Mapping[str, Settings] = {
         groups=(2,),
         vocabulary=2_000,
         words=250_000,
-        pretraining=_pretraining(0.01, 32, 64, 0.1),
-        steps=150,
-        finetuning=_finetuning(1e-3, 2, 32, length=64),
+        pretraining=_pretraining(1e-3, 16, 64, 0.1),
+        steps=300,
+        optimiser=ADAMW,
+        other_rate=0.005,
+        finetuning=_finetuning(1e-3, 3, 16, length=64),
     ),
     "base": Settings(
         recipe=RECIPES["base"],
@@ -172,6 +181,8 @@ SETTINGS: Mapping[str, Settings] = {
         words=None,
         pretraining=_pretraining(0.00176, 128, 128, 0.05),
         steps=2_500,
+        optimiser=LAMB,
+        other_rate=5e-4,
         finetuning=_finetuning(1e-4, 3, 32, length=128),
     ),
     "paper": Settings(
@@ -186,6 +197,8 @@ SETTINGS: Mapping[str, Settings] = {
         words=None,
         pretraining=_pretraining(0.00176, 4096, 512, 3125 / 125_000),
         steps=125_000,
+        optimiser=LAMB,
+        other_rate=1e-4,
         finetuning=_finetuning(2e-5, 3, 32),
         by_task=TABLE_14,
     ),
@@ -201,7 +214,7 @@ REAL_TEXT_AT_MINI = replace(
     groups=(2, 3),
     vocabulary=8_000,
     words=2_000_000,
-    pretraining=_pretraining(0.005, 32, 128, 0.1),
+    pretraining=_pretraining(1e-3, 32, 128, 0.1),
     steps=750,
     finetuning=_finetuning(5e-4, 3, 32, length=128),
 )

@@ -21,20 +21,23 @@ from common.rows import ShapeRows
 from common.run.replication import Run, Step
 from replications.albert.full_size import (
     BASE,
+    COPIES,
     MEMORY,
     MODELS,
     activation_bytes,
     fits,
     random_encoder,
-    training_bytes,
     weight_bytes,
 )
 from replications.albert.method import Shape, sharing
-from replications.albert.names import NONE, STRATEGIES, embedding_setting
+from replications.albert.names import NONE, STRATEGIES, embedding_setting, rows_setting
 from replications.albert.throughput import BASELINE, GROUPS, ROWS_ON_A_GPU, TOKENS, Bench, inference, training
 
 PAPER_ROW = 512
 """Tokens of a row of the paper's pre-training: what memory is counted for."""
+
+PAPER_ROWS = (1, 8)
+"""One, and the paper's 4,096 over its largest number of TPUs."""
 
 
 def shape_steps(run: Run) -> list[Step]:
@@ -103,17 +106,20 @@ def _flops() -> Iterator[Measurement]:
 
 
 def training_memory() -> list[Measurement]:
-    """Of one row of the paper's length, counted on meta tensors, and whether it would fit."""
-    rows = []
+    """Of steps of one row and of eight rows of the paper's length, counted on meta tensors, and whether they fit."""
+    found = []
     for name, shape in MODELS.items():
-        row, needed = ShapeRows(name), training_bytes(shape, 1, PAPER_ROW)
-        there = "fits" if fits(needed) else "does not fit"
-        note = f"a row of {PAPER_ROW} tokens, float32, counted on meta tensors; {there} into {MEMORY >> 30} GiB"
-        rows.append(row("memory", "", "training_bytes", float(needed), "byte", note=note))
-        rows.append(row("memory", "", "activation_bytes", float(activation_bytes(shape, 1, PAPER_ROW)), "byte"))
-        rows.append(row("memory", "", "weight_bytes", float(weight_bytes(shape)), "byte"))
-        rows.append(row("memory", "", "fits", float(fits(needed)), "count", note=note))
-    return rows
+        row, kept = ShapeRows(name), activation_bytes(shape, 1, PAPER_ROW)
+        found.append(row("memory", "", "weight_bytes", float(weight_bytes(shape)), "byte"))
+        for rows in PAPER_ROWS:
+            needed = COPIES * weight_bytes(shape) + rows * kept
+            there = "fits" if fits(needed) else "does not fit"
+            note = f"rows of {PAPER_ROW} tokens, float32, counted on meta tensors; {there} into {MEMORY >> 30} GiB"
+            values = {"training_bytes": (needed, "byte"), "activation_bytes": (rows * kept, "byte")}
+            for metric, (value, unit) in {**values, "fits": (int(fits(needed)), "count")}.items():
+                at = {"setting": rows_setting(rows), "at": float(rows), "note": note}
+                found.append(row("memory", "", metric, float(value), unit, **at))
+    return found
 
 
 def forward_memory(run: Run) -> list[Measurement]:
