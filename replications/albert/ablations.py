@@ -90,8 +90,9 @@ def _objectives(settings: Settings) -> Iterator[Row]:
 
 def _dropout(settings: Settings) -> Iterator[Row]:
     """Table 8."""
-    for name, rate in ((DROPOUT, settings.dropout), (NO_DROPOUT, 0.0)):
-        yield Row(("table8",), name, "", None, Model(replace(settings.base, dropout=rate)))
+    for rate in settings.dropouts:
+        yield Row(("table8",), DROPOUT, "", None, Model(replace(settings.base, dropout=rate)))
+        yield Row(("table8",), NO_DROPOUT, "", None, Model(settings.base))
 
 
 def _depths(settings: Settings) -> Iterator[Row]:

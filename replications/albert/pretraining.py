@@ -111,7 +111,7 @@ class Laboratory:
     def tokenizer(self) -> Any:  # noqa: ANN401
         """With a vocabulary of the corpus."""
         run, generated = self.run, self.run.data == "builtin"
-        return trained_tokenizer(run.store, self.corpus, self.settings.vocabulary, run.say, with_words=generated)
+        return trained_tokenizer(run.store, self.corpus, self.settings.vocabulary, run.say, of_words=generated)
 
     @cached_property
     def words(self) -> Words:

@@ -26,7 +26,7 @@ class Settings:
         depths: Table 11's models, shallow to deep.
         widths: Table 12's, narrow to wide, E the same in all.
         groups: into how many groups of layers sharing is tried; ours.
-        dropout: Table 8's.
+        dropouts: Table 8's, beside none.
         vocabulary: most pieces of the vocabulary.
         words: of the corpus that are read; None: all.
         pretraining: its plan.
@@ -55,7 +55,7 @@ class Settings:
     other_rate: float
     strategies_at: tuple[int, ...]
     tuning_dropout: float = 0.0
-    dropout: float = 0.1
+    dropouts: tuple[float, ...] = (0.1,)
     most: int | None = 20
     by_task: Mapping[str, TrainingPlan] = field(default_factory=dict)
 
@@ -140,16 +140,17 @@ SETTINGS: Mapping[str, Settings] = {
         embeddings=(8, 48),
         strategies_at=(8,),
         tuning_dropout=0.1,
-        depths=_deep(SMOKE, 1, 2),
+        depths=(),
         widths=(),
         groups=(),
+        dropouts=(),
         vocabulary=600,
         words=12_000,
-        pretraining=replace(_pretraining(2e-3, 16, 48, 0.1), precision="float32"),
-        steps=40,
+        pretraining=replace(_pretraining(1e-3, 16, 48, 0.1), precision="float32"),
+        steps=30,
         optimiser=ADAMW,
         other_rate=0.01,
-        finetuning=replace(SMOKE_PLAN, learning_rate=4e-3, epochs=7, max_length=64),
+        finetuning=replace(SMOKE_PLAN, epochs=9, max_length=64),
     ),
     "mini": Settings(
         recipe=RECIPES["mini"],

@@ -1,7 +1,8 @@
 """A SentencePiece vocabulary (unigram) of the corpus that is pre-trained on, as the paper makes one of its own.
 
 SentencePiece looks for pieces that several words share. Generated text has a few hundred words, which share little, and
-would be cut into fragments; there its frequent words are pieces, too, with their own frequencies.
+would be cut into fragments; there the words themselves are the pieces, with their own frequencies, and a word that was
+never seen is one unknown piece.
 """
 
 from __future__ import annotations
@@ -21,10 +22,7 @@ from common.tasks.corpora import Corpus, up_to
 PADDING, UNKNOWN, BEGINS, ENDS, MASK = "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PADDING, UNKNOWN, BEGINS, ENDS, MASK)
 
-FREQUENT = 5
-"""How often a word occurs that is a piece of its own."""
-
-_WORD = re.compile(r"\w+")
+_PARTS = re.compile(r"\w+|[^\w\s]")
 
 NORMALISERS = ("NFKD", "StripAccents", "Lowercase")
 
@@ -36,7 +34,7 @@ SMALLEST = 200
 
 
 def trained_tokenizer(
-    store: ArtifactStore, corpus: Corpus, size: int, say: Callable[[str], None], *, with_words: bool = False
+    store: ArtifactStore, corpus: Corpus, size: int, say: Callable[[str], None], *, of_words: bool = False
 ) -> Any:  # noqa: ANN401
     """A fast tokenizer of transformers with at most `size` pieces, special ones included; made once for a corpus.
 
@@ -45,7 +43,7 @@ def trained_tokenizer(
         corpus: the text.
         size: most pieces.
         say: takes a sentence on what is made.
-        with_words: whether frequent words are pieces, too.
+        of_words: whether the pieces are whole words.
 
     Raises:
         UserError: the size is below `SMALLEST`, or the corpus holds no text.
@@ -59,11 +57,11 @@ def trained_tokenizer(
         "corpus": corpus.fingerprint,
         "size": size,
         "words": WORDS,
-        "with_words": with_words,
+        "of_words": of_words,
     }
 
     def make(folder: Path) -> None:
-        _train(folder, corpus, size, with_words=with_words)
+        _train(folder, corpus, size, of_words=of_words)
 
     folder = store.get(f"vocabulary/{corpus.name}", recipe, make, say)
     return PreTrainedTokenizerFast(
@@ -77,14 +75,11 @@ def trained_tokenizer(
     )
 
 
-def _train(folder: Path, corpus: Corpus, size: int, *, with_words: bool) -> None:
+def _train(folder: Path, corpus: Corpus, size: int, *, of_words: bool) -> None:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    found = dict(_pieces(corpus, size - len(SPECIAL)))
-    for word, chance in _frequent_words(corpus) if with_words else ():
-        if len(found) < size - len(SPECIAL):
-            found.setdefault(word, chance)
-    pieces = [*((name, 0.0) for name in SPECIAL), *found.items()]
+    found = (_words if of_words else _pieces)(corpus, size - len(SPECIAL))
+    pieces = [*((name, 0.0) for name in SPECIAL), *found]
     tokenizer: Any = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index(UNKNOWN)))
     tokenizer.normalizer = normalizers.Sequence([getattr(normalizers, name)() for name in NORMALISERS])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -122,12 +117,12 @@ def _pieces(corpus: Corpus, size: int) -> list[tuple[str, float]]:
     return [(found.id_to_piece(i), found.get_score(i)) for i in numbers if not found.is_unknown(i)]
 
 
-def _frequent_words(corpus: Corpus) -> list[tuple[str, float]]:
-    """Words as pieces with their log-probabilities, the most frequent first; punctuation parts them."""
-    counts = Counter(word for sentence in _sentences(corpus) for word in _WORD.findall(sentence))
+def _words(corpus: Corpus, size: int) -> list[tuple[str, float]]:
+    """The most frequent words and marks with their log-probabilities; marks stand behind a word without a blank."""
+    counts = Counter(part for sentence in _sentences(corpus) for part in _PARTS.findall(sentence))
+    chosen = sorted(counts, key=lambda part: (-counts[part], part))[:size]
     total = counts.total()
-    frequent = sorted((word for word, n in counts.items() if n >= FREQUENT), key=lambda word: (-counts[word], word))
-    return [(f"▁{word}", math.log(counts[word] / total)) for word in frequent]
+    return [(f"▁{part}" if part[0].isalnum() else part, math.log(counts[part] / total)) for part in chosen]
 
 
 def _sentences(corpus: Corpus) -> Iterator[str]:

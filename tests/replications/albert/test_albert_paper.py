@@ -124,7 +124,9 @@ def test_no_released_or_trained_model_but_table_8s_has_dropout_in_pre_training(p
     }
     for settings in SETTINGS.values():
         dropped = [row for row in rows_of(settings) if row.model.shape.dropout]
-        assert {(row.system, row.model.shape.dropout) for row in dropped} == {("with dropout", 0.1)}
+        assert {(row.system, row.model.shape.dropout) for row in dropped} == {
+            ("with dropout", r) for r in settings.dropouts
+        }
 
 
 @pytest.mark.parametrize("scale", SETTINGS)

@@ -40,6 +40,7 @@ TOY = replace(
     strategies_at=(12, 2),
     depths=(replace(BASE, layers=1), BASE),
     widths=(),
+    dropouts=(0.1,),
     vocabulary=300,
     words=3_000,
     pretraining=replace(SMOKE.pretraining, batch_size=8, max_length=24),
@@ -259,7 +260,9 @@ def test_two_texts_are_framed_as_in_the_paper(lab: Laboratory) -> None:
 
 def test_generated_words_are_pieces_of_their_own(lab: Laboratory, tmp_path: Path) -> None:
     """Left to itself, SentencePiece cuts words that share nothing with others into fragments."""
-    assert lab.tokenizer.tokenize("peter") == ["▁peter"]
+    assert lab.tokenizer.tokenize("Peter, on strike.") == ["▁peter", ",", "▁on", "▁strike", "."]
+    unknown = lab.tokenizer.unk_token_id
+    assert lab.tokenizer("strike peter", add_special_tokens=False)["input_ids"][0] == unknown
     assert len(tokenizer_of(tmp_path, lab.corpus).tokenize("peter")) > 1
 
 
