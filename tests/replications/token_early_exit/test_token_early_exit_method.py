@@ -45,6 +45,9 @@ def decisive(shape: str = "tiny", copy: Copy = BEFORE_NORM, spread: float = 1.5)
         for module in model.encoder.modules():
             if isinstance(module, nn.Linear):
                 module.weight *= 6
+            elif isinstance(module, nn.LayerNorm):
+                # Fresh norms are all alike: it would not matter whose is applied to a copy.
+                nn.init.uniform_(module.weight, 0.5, 1.5)
     for head in model.heads:
         nn.init.normal_(head.classifier.weight, std=spread / 8)
     return model
