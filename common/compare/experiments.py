@@ -18,6 +18,7 @@ import torch
 from common.compare.judgement import area_over_ladder
 from common.compare.names import BASELINE, LADDER, SPEEDS
 from common.compare.rivals import RIVALS, Baseline
+from common.compare.tagging import labels_words, tagging_steps
 from common.early_exit.clock import BATCH_SIZE
 from common.early_exit.systems import Array, Scored, answers_of
 from common.errors import UserError, did_you_mean
@@ -27,6 +28,8 @@ from common.records.predictions import LABELS, TIMED, Evidence, answers_name, ex
 from common.records.statistics import bootstrap_statistic
 from common.rows import Rows
 from common.run.replication import Run, Step
+from common.tagging_methods import TaggingMethod, find_tagging_methods
+from common.tagging_run import TaggingRun
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput
@@ -51,6 +54,7 @@ class Entrants:
 
     methods: tuple[Method, ...]
     say: Callable[[str], None]
+    tagging: tuple[TaggingMethod, ...] = ()
 
     @staticmethod
     def asked(names: Sequence[str], say: Callable[[str], None]) -> Entrants:
@@ -62,14 +66,17 @@ class Entrants:
         offered = find_methods()
         for slug, why in offered.broken.items():
             say(f"warning: replications/{slug} offers no method: {why}; the others go on")
-        known = {**RIVALS, **offered.methods}
+        known, taggers = {**RIVALS, **offered.methods}, find_tagging_methods()
         plain = {name.lower(): method for name, method in known.items()}
-        unknown = [name for name in names if name.lower() not in plain]
+        tagging = {name.lower(): method for name, method in taggers.items()}
+        unknown = [name for name in names if name.lower() not in {**plain, **tagging}]
         if unknown:
-            near = did_you_mean(unknown[0].lower(), plain) or "."
-            raise UserError(f"unknown method {unknown[0]!r}{near} Methods: {', '.join(known)}")
-        chosen = [plain[name.lower()] for name in names] if names else list(known.values())
-        return Entrants(tuple(chosen), say)
+            near = did_you_mean(unknown[0].lower(), [*plain, *tagging]) or "."
+            raise UserError(f"unknown method {unknown[0]!r}{near} Methods: {', '.join([*known, *taggers])}")
+        asked = [name.lower() for name in names]
+        chosen = [plain[name] for name in asked if name in plain] if names else list(known.values())
+        of_words = [tagging[name] for name in asked if name in tagging] if names else list(taggers.values())
+        return Entrants(tuple(chosen), say, tuple(of_words))
 
     def on(self, task_run: TaskRun) -> list[Contender]:
         """Those that can do the task; the others are named.
@@ -78,6 +85,10 @@ class Entrants:
             UserError: none is left.
         """
         task = task_run.task
+        if not self.methods:
+            raise UserError(
+                f"{task.name} labels whole texts, and no method that does was asked for: add one to METHODS="
+            )
         able = [method for method in self.methods if method.regression or not task.is_regression]
         left_out = [method.name for method in self.methods if method not in able]
         if not able:
@@ -98,7 +109,10 @@ def trained_steps(run: Run, names: Sequence[str] = ()) -> list[Step]:
     steps: list[Step] = []
     for task in run.tasks_or(TASKS):
         for seed in run.seeds:
-            steps.extend(_steps_of(TaskRun.of(run, task, seed), entrants))
+            if labels_words(run, task):
+                steps.extend(tagging_steps(TaggingRun.of(run, task, seed), entrants.tagging))
+            else:
+                steps.extend(_steps_of(TaskRun.of(run, task, seed), entrants))
     return steps
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from common.baselines import Recipe
 from common.early_exit.multi_exit import adamw_with_rate
 from common.models.tagger import word_logits
 from common.run.replication import Step
+from common.tagging_methods import TaggingContender, TaggingMethod, TaggingSystem
 from common.tagging_run import TAGGING_RECIPES, TaggingRun
 from common.training.loop import TrainingPlan
 from common.training.word_pieces import TaggedBatch, TaggedBatches, TaggedSplit
@@ -116,7 +117,7 @@ class WordOutcome:
     active: NDArray[np.int64]
 
 
-class TokenContender(ABC):
+class TokenContender(TaggingContender):
     """A trained model with a classifier after every layer, and a rule with one number or two.
 
     Attributes:
@@ -172,6 +173,23 @@ class TokenContender(ABC):
                 break
             low, high = (middle, high) if tried[middle] < wanted else (low, middle)
         return min(tried, key=lambda threshold: abs(float(np.log(tried[threshold] / wanted))))
+
+    def systems(self) -> Sequence[TaggingSystem]:
+        """At about two, three and four times the speed."""
+        from replications.token_early_exit.systems import points_at_speeds
+
+        return [
+            TaggingSystem(
+                self.name,
+                system.setting,
+                system.rule.threshold,
+                system.outcome().answers,
+                system.outcome().exits,
+                self.flops("dev", system.rule),
+                self.arm(system.rule),
+            )
+            for system in points_at_speeds(self)
+        ]
 
     def arm(self, rule: Rule) -> Callable[[TaggedBatch], object]:
         """The model at work on a batch, for the clock."""
@@ -358,3 +376,17 @@ def trained_in_two(
     begun = run.shared.trained(f"{kind}-heads", known, frozen, batches, loss, alone, make_optimizer=rate)
     goes_on = {**known, "begun": begun.name}
     return run.shared.trained(kind, goes_on, lambda: TokenExits.load(begun), batches, loss, plan, make_optimizer=rate)
+
+
+class TokeeAlone(Tokee):
+    """TOKEE where SENTEE does not train the model of stage 1 as well."""
+
+    def training_steps(self) -> Sequence[Step]:
+        """Both stages; what is there is not trained again."""
+        return [*self.stage_one.training_steps(), *super().training_steps()]
+
+
+METHODS = ()
+"""None of whole texts."""
+
+TAGGING_METHODS = (TaggingMethod(SENTEE, Sentee), TaggingMethod(TOKEE, TokeeAlone))
