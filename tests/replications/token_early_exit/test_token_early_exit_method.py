@@ -293,6 +293,24 @@ def test_what_the_runtime_computes_is_what_the_halted_model_says(shape: str, cop
         active &= ~leaving
 
 
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_layers_logits_in_use_are_those_of_the_halted_model(shape: str, copy: Copy) -> None:
+    """To 1e-5, of words that have left too: what is read of them and counted in windows is their copy."""
+    model, batch = decisive(shape, copy), SPLIT.batch([2])
+    seen: list[Tensor] = []
+    hooks = [head.register_forward_hook(lambda _m, _x, y: seen.append(y)) for head in model.heads]
+    outcome = run_token_exits(model, batch, WindowBelow(1, middle_threshold(model, batch, 0.6)))
+    used = seen[-int(outcome.exits.max()) :]
+    for hook in hooks:
+        hook.remove()
+    assert len(used) > 2 and int(outcome.exits.min()) < len(used) - 1, "copies must be carried over two layers"
+    with torch.inference_mode():
+        expected = model(batch, outcome.exits)
+    for i, logits in enumerate(used):
+        torch.testing.assert_close(logits, expected[:, :, i], rtol=1e-5, atol=1e-5)
+
+
 def alone(model: TokenExits, row: int, rule: WindowBelow | SentenceBelow) -> TokenOutcome:
     return run_token_exits(model, SPLIT.batch([row]), rule)
 
