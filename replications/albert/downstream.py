@@ -88,7 +88,8 @@ class Downstream:
             write_report(into, report)
 
         name = f"albert-finetuned/{model.label}/{self.name}/seed{self.seed}"
-        return load_file(run.store.get(name, facts, make, run.say) / "logits.safetensors")["logits"]
+        logits: Tensor = load_file(run.store.get(name, facts, make, run.say) / "logits.safetensors")["logits"]
+        return logits
 
 
 def _loss(model: Classifier, batch: Batch) -> Tensor:

@@ -35,16 +35,17 @@ from replications.albert.settings import PAPER_TOKENS, SETTINGS
 from replications.albert.shapes import shape_steps as shape_steps
 
 TASKS = {
-    "builtin": ("sentiment", "entailment"),
+    "builtin": ("sentiment",),
     "files": ("sst-2", "mrpc", "rte"),
     "hub": ("sst-2", "mnli", "mrpc", "rte"),
 }
-"""SST-2 and MNLI are the paper's; SQuAD and RACE, its other three, are left out."""
+"""SST-2 and MNLI are the paper's; SQuAD and RACE, its other three, are left out. Of the generated tasks
+the others want an encoder that has read more than these have."""
 
 QUESTIONS = {"MLM": WORD_HITS, NSP: PAIR_HITS[NSP], SOP: PAIR_HITS[SOP]}
 """What is scored on text held back, by its name in Table 5."""
 
-SMALL_FLOPS_PER_SECOND = 3e10
+SMALL_FLOPS_PER_SECOND = 5e10
 """Of two CPU cores on products as small as those of the scales `smoke` and `mini`; for estimates alone."""
 
 

@@ -105,7 +105,7 @@ def activation_bytes(shape: Shape, rows: int, tokens: int) -> int:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def fits(needed: int) -> bool:

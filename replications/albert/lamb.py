@@ -12,7 +12,7 @@ hundreds, and a dozen operations for each would cost more than their arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import torch
@@ -81,7 +81,7 @@ class Lamb(Optimizer):
         if group["weight_decay"]:
             torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
         if group["adapt"]:
-            torch._foreach_mul_(updates, trust_ratios(weights, updates))
+            torch._foreach_mul_(updates, trust_ratios(weights, updates))  # type: ignore[arg-type]
         torch._foreach_add_(weights, updates, alpha=-group["lr"])
 
     def _slots(self, weights: list[Tensor], name: str) -> list[Tensor]:
@@ -91,9 +91,9 @@ class Lamb(Optimizer):
         return [self.state[weight][name] for weight in weights]
 
 
-def trust_ratios(weights: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+def trust_ratios(weights: Sequence[Tensor], updates: Sequence[Tensor]) -> list[Tensor]:
     """‖w‖ / ‖u‖ of each tensor; 1 where either is 0."""
-    sizes = torch.stack([*torch._foreach_norm(weights)]), torch.stack([*torch._foreach_norm(updates)])
+    sizes = torch.stack([*torch._foreach_norm(list(weights))]), torch.stack([*torch._foreach_norm(list(updates))])
     usable = (sizes[0] > 0) & (sizes[1] > 0)
     ratios = torch.where(usable, sizes[0] / torch.where(usable, sizes[1], 1.0), 1.0)
     return list(ratios.unbind())
@@ -107,7 +107,7 @@ def excluded(name: str) -> bool:
 def lamb(module: nn.Module, plan: TrainingPlan) -> Optimizer:
     """LAMB over what requires gradients, with the plan's rate, decay and ε."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for name, p in named if not excluded(name)]},
         {"params": [p for name, p in named if excluded(name)], "weight_decay": 0.0, "adapt": False},
     ]

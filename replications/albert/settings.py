@@ -128,7 +128,7 @@ TABLE_14 = MappingProxyType(
 
 SMOKE = Shape(layers=2, hidden=48, heads=2, embedding=8, positions=64)
 MINI = Shape(layers=4, hidden=96, heads=3, embedding=16, positions=128)
-MINI_REAL = Shape(layers=6, hidden=192, heads=3, embedding=32, positions=128)
+MINI_REAL = Shape(layers=4, hidden=192, heads=3, embedding=32, positions=128)
 BASE = Shape(layers=12, hidden=384, heads=6, embedding=64)
 PAPER = Shape(layers=12, hidden=768, heads=12, embedding=128)
 PAPER_LARGE = replace(PAPER, layers=24, hidden=1024, heads=16)
@@ -158,13 +158,13 @@ SETTINGS: Mapping[str, Settings] = {
         embeddings=(8, 16, 32, 96),
         strategies_at=(96, 16),
         tuning_dropout=0.1,
-        depths=_deep(MINI, 1, 2, 4, 8),
-        widths=_wide(MINI, 64, 96, 192),
+        depths=_deep(MINI, 2, 4),
+        widths=_wide(MINI, 64, 96),
         groups=(2,),
         vocabulary=2_000,
         words=250_000,
         pretraining=_pretraining(1e-3, 16, 64, 0.1),
-        steps=300,
+        steps=200,
         optimiser=ADAMW,
         other_rate=0.005,
         finetuning=_finetuning(1e-3, 3, 16, length=64),
@@ -210,13 +210,13 @@ REAL_TEXT_AT_MINI = replace(
     base=MINI_REAL,
     embeddings=(16, 32, 64, 192),
     strategies_at=(192, 32),
-    depths=_deep(MINI_REAL, 1, 3, 6, 12),
+    depths=_deep(MINI_REAL, 1, 2, 4, 8),
     widths=_wide(MINI_REAL, 64, 192, 384),
-    groups=(2, 3),
+    groups=(2,),
     vocabulary=8_000,
     words=2_000_000,
-    pretraining=_pretraining(1e-3, 32, 128, 0.1),
-    steps=750,
+    pretraining=_pretraining(1e-3, 32, 64, 0.1),
+    steps=500,
     finetuning=_finetuning(5e-4, 3, 32, length=128),
 )
 """Real text asks for more of everything than the generated one, whose vocabulary and grammar are small."""
