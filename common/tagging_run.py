@@ -33,8 +33,9 @@ TAGGING_RECIPES: Mapping[str, Recipe] = {
     "smoke": Recipe(SMOKE_ENCODER, whole=SMOKE_PLAN, shallow=SMOKE_PLAN),
     "mini": Recipe(
         "minilm",
-        whole=TrainingPlan(learning_rate=3e-4, epochs=4, batch_size=16, seed=0, warmup=0.1),
-        shallow=TrainingPlan(learning_rate=4e-4, epochs=4, batch_size=16, seed=0, warmup=0.1),
+        whole=TrainingPlan(learning_rate=3e-4, epochs=3, batch_size=16, seed=0, warmup=0.1),
+        shallow=TrainingPlan(learning_rate=4e-4, epochs=3, batch_size=16, seed=0, warmup=0.1),
+        ladder=(1 / 6, 1 / 3, 1 / 2),
     ),
     "base": Recipe(
         "mpnet",

@@ -71,12 +71,14 @@ class ScaleSettings:
         recipe: of the baseline and the static ladder.
         stage_one, stage_two: of the model with a classifier after every layer.
         sampled: what stage 2 draws from.
+        after_norm: whether the variant whose copy is taken after the norm is trained, a stage 2 of its own.
     """
 
     recipe: Recipe
     stage_one: Stage
     stage_two: Stage
     sampled: Settings
+    after_norm: bool = True
 
 
 OFFICIAL = Settings((5, 7, 9, 11, 13, 15), (0.01, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25))
@@ -91,7 +93,7 @@ SMOKE, MINI, BASE, PAPER = (TAGGING_RECIPES[name] for name in ("smoke", "mini", 
 
 SETTINGS = {
     "smoke": ScaleSettings(SMOKE, Stage(SMOKE.whole), Stage(_plan(SMOKE, 2, 0.5)), OFFICIAL),
-    "mini": ScaleSettings(MINI, Stage(_plan(MINI, 4)), Stage(_plan(MINI, 3, 0.5)), OFFICIAL),
+    "mini": ScaleSettings(MINI, Stage(_plan(MINI, 3)), Stage(_plan(MINI, 2, 0.5)), OFFICIAL, after_norm=False),
     "base": ScaleSettings(BASE, Stage(_plan(BASE, 4)), Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
     "paper": ScaleSettings(
         PAPER,

@@ -80,7 +80,8 @@ class Findings:
         self.depths = sorted({*run.recipe.depths(run.num_layers), *(depth for depth in same_speed if depth)})
         self.sentee, self.tokee = Sentee(run), Tokee(run)
         self.variants: list[Tokee] = [StageOneAlone(run), ExitedSilent(run)]
-        if run.seed == run.run.seeds[0] or not run.run.scale.spares:
+        first = run.seed == run.run.seeds[0] or not run.run.scale.spares
+        if first and SETTINGS[run.run.scale.name].after_norm:
             self.variants.append(CopiedAfterNorm(run))
 
     @property
