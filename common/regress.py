@@ -29,6 +29,7 @@ TOLERANCES = {
     "fraction": 0.05,
     "ratio": 0.1,
     "nats": 0.01,
+    "mean square": 0.01,
     "layers": 0.3,
     "correlation": 0.0,
     "count": 0.0,

@@ -1,0 +1,1 @@
+"""TinyBERT (Jiao et al., Findings of EMNLP 2020)."""
