@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from common.records.claims import (
+    SURE,
     Array,
     Cell,
     Check,
     Decide,
     Decision,
+    by_task,
     gain,
     has_learned,
     learned_tasks,
@@ -22,7 +24,22 @@ from common.records.effects import Effect, effect_of, mean_effect
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
 from common.tasks.metrics import AxisScore, points_along
-from replications.distilbert.names import ABLATIONS, DISTILBERT, LOSSES, NO_CE, NO_COS, NO_MLM, RANDOM, REFERENCE
+from replications.distilbert.names import (
+    ABLATIONS,
+    BASELINE,
+    CONSTANT,
+    DISTILBERT,
+    EXACT,
+    F1,
+    LOSSES,
+    NO_CE,
+    NO_COS,
+    NO_MLM,
+    RANDOM,
+    REFERENCE,
+    TWICE,
+    marks_name,
+)
 
 SMALLER, TIMED_SETTING = 0.39, "bert-base, batch 1, 32 tokens"
 """Of `distilbert-40-smaller`; and what of the clock decides `distilbert-60-faster`: about STS-B's texts, one by one."""
@@ -36,8 +53,7 @@ AxisStatistic = Callable[..., Array]
 
 def retains_97(record: RunRecord) -> Decision | None:
     """Mean score of the student over the tasks, over the baseline's."""
-    tasks, left_out = learned_tasks(record)
-    tasks = {task: seeds for task, seeds in tasks.items() if seeds[0].has_answers(DISTILBERT)}
+    tasks, left_out = _learned_texts(record)
     if not tasks:
         return None
     cell = Cell("macro", ratio_of_scores(tasks))
@@ -71,9 +87,52 @@ def ratio_of_scores(tasks: Mapping[str, Seeds]) -> Effect:
 
 def imdb_gap(record: RunRecord) -> Decision | None:
     """Points of the baseline above the student on IMDb."""
-    tasks, left_out = learned_tasks(record, among=("imdb",))
+    known, left_out = _learned_texts(record)
+    tasks = {task: seeds for task, seeds in known.items() if task == "imdb"}
     cells = [Cell(task, gain(seeds, system("baseline"), system(DISTILBERT)), task) for task, seeds in tasks.items()]
     return Decision(tuple(cells), "dev is IMDb's test split", left_out=left_out) if cells else None
+
+
+def _learned_texts(record: RunRecord) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
+    """The tasks of whole texts that the baseline learned, and why the others decide nothing."""
+    texts = [e.task for e in record.evidence if e.has_answers(BASELINE)]
+    return learned_tasks(record, among=texts) if texts else ({}, ())
+
+
+# -- Questions --------------------------------------------------------------------------------------------------------
+
+
+def squad_gap(record: RunRecord) -> Decision | None:
+    """Points of the baseline above the student, F1 and exact match."""
+    return _questions(record, [(metric, BASELINE, DISTILBERT) for metric in (F1, EXACT)])
+
+
+def squad_two_step(record: RunRecord) -> Decision | None:
+    """Points of the baseline above the twice distilled student, F1 and exact match."""
+    return _questions(record, [(metric, BASELINE, TWICE) for metric in (F1, EXACT)])
+
+
+def two_step_helps(record: RunRecord) -> Decision | None:
+    """Points of F1 of the twice distilled student above the once distilled."""
+    return _questions(record, [(F1, TWICE, DISTILBERT)])
+
+
+def _questions(record: RunRecord, pairs: Sequence[tuple[str, str, str]]) -> Decision | None:
+    """The first systems' marks above the second's, on SQuAD where it was measured."""
+    if not record.quality_counts:
+        return None
+    tasks = by_task([e for e in record.evidence if marks_name(TWICE, F1) in e])
+    task = "squad" if "squad" in tasks else next(iter(tasks), "")
+    if not task or above(tasks[task], F1, BASELINE, CONSTANT).p_above(0.0) > SURE:
+        return None
+    cells = [Cell(f"{task}, {m}", above(tasks[task], m, first, second), task) for m, first, second in pairs]
+    return Decision(tuple(cells), "dev questions; the teacher of (D) is the baseline")
+
+
+def above(seeds: Seeds, metric: str, first: str, second: str) -> Effect:
+    """Points that one system's marks are above another's, on the same questions."""
+    arrays = [(e[marks_name(first, metric)].astype(float) - e[marks_name(second, metric)],) for e in seeds]
+    return effect_of(seeds[0].task, arrays, np.mean).scaled(100.0)
 
 
 # -- Ablations --------------------------------------------------------------------------------------------------------
@@ -90,7 +149,7 @@ def mlm_little(record: RunRecord) -> Decision | None:
 
 
 def _ordered(record: RunRecord, pairs: Sequence[tuple[str, str, str]]) -> Decision | None:
-    known, left_out = learned_tasks(record)
+    known, left_out = _learned_texts(record)
     known = {task: seeds for task, seeds in known.items() if seeds[0].has_answers(REFERENCE)}
     tasks = {task: seeds for task, seeds in known.items() if has_learned(seeds, system(REFERENCE))}
     reasons = [*left_out, *(f"{task}: the student did not learn it" for task in known if task not in tasks)]
@@ -142,6 +201,9 @@ DECIDERS: Mapping[str, Decide] = {
     "distilbert-40-smaller": smaller_by_40,
     "distilbert-60-faster": faster_by_60,
     "distilbert-imdb-gap": imdb_gap,
+    "distilbert-squad-gap": squad_gap,
+    "distilbert-squad-two-step": squad_two_step,
+    "distilbert-two-step-helps": two_step_helps,
     "distilbert-init-matters": init_matters,
     "distilbert-mlm-little": mlm_little,
 }

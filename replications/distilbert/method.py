@@ -32,10 +32,12 @@ from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.models.classifier import load_with_metadata
+from common.models.span_reader import span_loss
 from common.training.batches import Batch
 from common.training.pretraining.batches import MaskedBatch
 from common.training.pretraining.checks import require_layers
 from common.training.pretraining.language_model import LanguageHead, MaskedLanguageModel
+from common.training.segments import TwoSegmentBatch
 
 # -- The student (section 3) ------------------------------------------------------------------------------------------
 
@@ -195,6 +197,39 @@ class TripleLoss:
         count = math.ceil(self.share * len(places))
         return places[torch.randperm(len(places))[:count].sort().values.to(places.device)]
 
+
+@dataclass(frozen=True)
+class SecondDistillation:
+    """(D), the authors' SQuAD script: where answers are spans the student learns from a fine-tuned teacher, too.
+
+        L = 1/2 (L_begin + L_end) / 2 + 1/2 (CE_begin + CE_end) / 2,  L_x = T^2 KL(p^T(t_x) || p^T(s_x))
+
+    p is over the positions of a text, padding left out; KL's mean is over texts.
+
+    Attributes:
+        teacher: gives (B, L, 2) logits; in evaluation mode.
+        soft, gold: weights of the teacher and of the labels.
+        temperature: T.
+    """
+
+    teacher: nn.Module
+    soft: float = 0.5
+    gold: float = 0.5
+    temperature: float = TEMPERATURE
+
+    def __call__(self, student: nn.Module, batch: TwoSegmentBatch) -> Tensor:
+        """The weighted sum."""
+        absent = ~batch.attention_mask.bool()
+        ours = student(batch).float()
+        with torch.no_grad():
+            theirs = self.teacher(batch).float()
+        ours_there, theirs = (x.masked_fill(absent[..., None], NOWHERE) for x in (ours, theirs))
+        soft = [soft_target_loss(ours_there[..., i], theirs[..., i], self.temperature) for i in (0, 1)]
+        return self.soft * (soft[0] + soft[1]) / 2 + self.gold * span_loss(ours, batch.labels) / 2
+
+
+NOWHERE = -1e4
+"""A logit of probability 0 whose logarithm is finite."""
 
 # -- Which tokens are masked (the authors' code) ----------------------------------------------------------------------
 

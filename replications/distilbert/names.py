@@ -14,3 +14,15 @@ REFERENCE = "triple loss, teacher's weights"
 
 TEACHER, UNIGRAM = "teacher", "word counts"
 """Rows of the table on pre-training."""
+
+BASELINE, CONSTANT = "baseline", "constant answer"
+
+TWICE = "DistilBERT (D)"
+"""Distilled a second time while it is fine-tuned on questions."""
+
+F1, EXACT = "f1", "em"
+
+
+def marks_name(system: str, metric: str) -> str:
+    """Name of a system's marks (N,), question by question, in a record."""
+    return f"{system}/{metric}"

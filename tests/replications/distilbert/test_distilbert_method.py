@@ -22,8 +22,10 @@ from common.training.pretraining.batches import MaskedBatch, MaskedBatches
 from common.training.pretraining.language_model import LanguageHead, MaskedLanguageModel
 from common.training.pretraining.masking import Uniform
 from common.training.pretraining.rows import PackedRows, SegmentPairs
+from common.training.segments import Segment, TwoSegmentBatch
 from replications.distilbert.method import (
     TEMPERATURE,
+    SecondDistillation,
     SmoothedByFrequency,
     StudentClassifier,
     TripleLoss,
@@ -351,6 +353,41 @@ def test_both_read_the_same_masked_text(teacher: MaskedLanguageModel, batch: Mas
     TripleLoss(spied)(Spy(teacher.encoder, teacher.head), batch)
     assert len(read) == 2 and torch.equal(read[0], read[1])
     assert (read[0] == words().mask).any()
+
+
+# -- The second distillation ------------------------------------------------------------------------------------------
+
+
+def test_a_second_distillation_is_half_soft_targets_over_positions_and_half_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = two_segments()
+    ours, theirs = (torch.randn(3, 9, 2, generator=generator) for _ in range(2))
+    found = SecondDistillation(Fixed(theirs))(Fixed(ours), pairs).item()
+    expected = 0.0
+    for side in (0, 1):
+        for row, present in enumerate(pairs.attention_mask.bool()):
+            expected += 0.25 * by_hand(ours[row, present, side][None], theirs[row, present, side][None], 2.0) / 3
+        expected += 0.25 * F.cross_entropy(ours[..., side], pairs.labels[:, side]).item()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+class Fixed(nn.Module):
+    """Always the same logits."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, batch: TwoSegmentBatch) -> Tensor:
+        return self.logits
+
+
+def two_segments() -> TwoSegmentBatch:
+    mask = torch.ones(3, 5, dtype=torch.long)
+    mask[1, 3:] = 0
+    ids = torch.full((3, 5), 2003)
+    first, second = Segment(ids[:, :4], torch.ones(3, 4, dtype=torch.long), 0), Segment(ids, mask, 1)
+    return TwoSegmentBatch(first, second, torch.tensor([[4, 5], [5, 6], [6, 7]]), torch.arange(3))
 
 
 # -- Masking ----------------------------------------------------------------------------------------------------------

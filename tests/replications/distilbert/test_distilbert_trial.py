@@ -12,6 +12,8 @@ from common.costs.flops import classifier_flops
 from common.errors import UserError
 from common.methods import ONLY, find_method
 from common.models.classifier import classifier_logits
+from common.models.span_reader import SpanReader
+from common.reading_run import ReadingRun
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence, static_name
 from common.run.artifacts import ArtifactStore
@@ -23,7 +25,21 @@ from replications.distilbert import students as module
 from replications.distilbert.claims import init_matters, mlm_little, retains_97
 from replications.distilbert.contender import DistilBERT
 from replications.distilbert.experiments import macro_rows, trained_steps
-from replications.distilbert.names import ABLATIONS, DISTILBERT, RANDOM, REFERENCE, TEACHER, UNIGRAM
+from replications.distilbert.names import (
+    ABLATIONS,
+    BASELINE,
+    CONSTANT,
+    DISTILBERT,
+    EXACT,
+    F1,
+    RANDOM,
+    REFERENCE,
+    TEACHER,
+    TWICE,
+    UNIGRAM,
+    marks_name,
+)
+from replications.distilbert.reading import Readers
 from replications.distilbert.students import MAIN, SETTINGS, VARIANTS, Pretraining, Students
 
 TOY = toy_task("toy", ("no", "yes"), lambda i: i % 3 > 0)
@@ -147,3 +163,18 @@ def test_one_task_has_no_mean(tmp_path: Path, measured: tuple[list[Measurement],
     run = small_run(tmp_path, TOY)
     run.keep(next(e for e in measured[1] if e.task == "toy"))
     assert macro_rows(run) == []
+
+
+def test_questions_are_read_by_the_student_once_and_twice_distilled(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    run = Run("r", SCALES["smoke"], "builtin", None, ("lookup",), (0,), store, tmp_path, quiet, lambda line: None)
+    rows = run_steps(trained_steps(run), run, tmp_path)
+    found = {(m.system, m.metric) for m in picked(rows, experiment="table1", task="lookup")}
+    assert found == {(s, m) for s in (CONSTANT, BASELINE, DISTILBERT, TWICE) for m in (F1, EXACT)}
+    (kept,) = run.evidence
+    assert len(kept[marks_name(TWICE, F1)]) == len(run.span_task("lookup").dev)
+    assert not picked(rows, task="macro")
+    readers = Readers(ReadingRun.of(run, "lookup", 0, SETTINGS["smoke"].recipe), Students.of(run))
+    once, twice = (SpanReader.load(readers.folder(twice=t)) for t in (False, True))
+    assert not torch.equal(once.head.weight, twice.head.weight)
+    assert once.encoder.num_layers == 2
