@@ -112,7 +112,7 @@ def test_order_prediction_swaps_the_two_segments_of_one_document(text: EncodedTe
 
 
 def test_next_sentence_prediction_takes_the_second_segment_from_another_document(tmp_path: Path) -> None:
-    """A document names its own day: which one a segment is of can be read off it. Of two, half the draws are its own."""
+    """A document names its own day, so which one a segment is of can be read off it; of two, half the draws are its."""
     rows = SegmentPairs(text_of(tmp_path, documents(2, sentences=40)), words(), 48, "next sentence", short=0)
     seen = set()
     for number in range(len(rows)):
