@@ -197,7 +197,8 @@ def paragraphs(file: Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: the file cannot be read or is not UTF-8.
     """
-    start, at, lines = 0, 0, []
+    start, at = 0, 0
+    lines: list[str] = []
     for _, line in (*numbered_lines(file), (0, "")):
         if line.strip():
             start = start if lines else at
