@@ -84,15 +84,26 @@ def test_positions_of_the_second_segment_restart_whatever_the_first(encoder: Lay
     assert torch.isfinite(states[-1]).all()
 
 
+def entering(model: DeFormer, batch: TwoSegmentBatch) -> Tensor:
+    """The states of both segments as the first joint layer is given them."""
+    seen: list[Tensor] = []
+    layer = model.encoder.layer_module(model.k + 1)
+    with layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
+        model.joint(batch)
+    return seen[0]
+
+
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_no_information_crosses_below_k_and_it_does_above(encoder: LayeredEncoder, k: int) -> None:
     model, batch = reader(encoder, k), batch_of(4)
     other = split_of(4, seed=1).batch(range(4)).first
     changed = TwoSegmentBatch(other, batch.second, batch.labels, batch.rows)
     with torch.inference_mode():
-        assert torch.equal(model.lower(batch.second), model.lower(changed.second))
         first, second = model.joint(batch), model.joint(changed)
+        before, after = (entering(model, each) for each in (batch, changed))
     slot = LAYOUT.first_slot
+    assert torch.equal(before[:, slot:], after[:, slot:]), "what enters layer k + 1 of the passage"
+    assert not torch.equal(before[:, :slot], after[:, :slot])
     text = batch.second_text[:, slot:]
     for u, v in zip(first.states, second.states, strict=True):
         assert (u[:, slot:] - v[:, slot:]).abs().amax(-1)[text].min() > 1e-6, "every joint layer sees the question"
@@ -239,7 +250,9 @@ def test_the_teacher_has_the_same_layout_and_does_not_learn(tmp_path: Path) -> N
     before = {name: p.clone() for name, p in teacher.named_parameters()}
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     plan = TrainingPlan(learning_rate=1e-3, epochs=1, batch_size=8, seed=0)
+    teacher.train()
     loss = taught_loss(teacher, LossWeights(1.1, 0.5, 0.7))
+    assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
     fit(model, SegmentBatches(split_of(16), 8, 0), loss, plan, checkpoint=tmp_path / "c", progress=quiet)
     assert all(torch.equal(p, before[name]) for name, p in teacher.named_parameters())
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, start[name])}
