@@ -241,6 +241,8 @@ def test_the_whole_loss_has_the_three_weights(classes: int) -> None:
     kd, lrs = distillation_loss(mine.logits, taught.logits), similarity_loss(mine, taught)
     found = taught_loss(teacher, LossWeights(1.1, 0.5, 0.7))(model, batch)
     torch.testing.assert_close(found, 0.7 * task + 1.1 * kd + 0.5 * lrs)
+    alone = taught_loss(teacher, LossWeights(0.3, 0.0, 0.0))(model, batch)
+    torch.testing.assert_close(alone, 0.3 * kd, msg="a weight of 0 leaves the task loss out; trap: 1 - alpha - beta")
 
 
 def test_the_teacher_has_the_same_layout_and_does_not_learn(tmp_path: Path) -> None:
