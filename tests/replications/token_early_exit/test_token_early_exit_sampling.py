@@ -102,14 +102,15 @@ def test_an_extreme_draw_changes_one_of_the_two_by_a_coin(said: StageOne) -> Non
     assert {rule.cap for rule in (*rules, *plain)} == {0.5}
 
 
-def test_the_sandwich_falls_on_random_sentences_and_not_on_the_shortest(said: StageOne) -> None:
-    """Batches are sorted by length inside: who is first is no chance."""
-    full = torch.zeros(10)
+def test_the_sandwich_falls_on_random_sentences_and_not_on_the_longest() -> None:
+    """Batches are sorted by length inside: who is last is no chance. All are sure here: only the spared are whole."""
+    sure = torch.zeros(sum(SPLIT.words), N)
+    batches, whole = sampled(StageOne(sure, sure)), torch.zeros(10)
     for number in range(60):
-        for batch in sampled(said).epoch(number):
-            words = batch.tagged.is_word
-            full += ((batch.exits == N) | ~words).all(1).float()
-    assert full.min() > 0.25 * full.max()
+        for batch in batches.epoch(number):
+            whole += (batch.exits[:, 0] == N).float()
+    assert whole.sum() == 60 * 4 * 4
+    assert whole.min() > 60 and whole.max() < 140, "96 of 240 batches each, by chance"
 
 
 def test_draws_follow_from_seed_and_epoch_alone(said: StageOne) -> None:
@@ -165,12 +166,13 @@ def test_at_its_stage_one_losses_the_model_has_nothing_to_learn_in_sum() -> None
 def test_below_its_flood_a_loss_is_pushed_up(said: StageOne) -> None:
     """The gradient of |l - l0| turns round: a word that does better than after stage 1 is let go."""
     batch = next(iter(sampled(said).epoch(0)))
-    sure = 20.0 * F.one_hot(batch.tagged.labels.clamp_min(0), C).float()[:, :, None].expand(-1, -1, N, -1)
-    logits = sure.clone().requires_grad_()
+    batch = SampledBatch(batch.tagged, batch.exits, torch.full_like(batch.flood, 5.0))
+    right = batch.tagged.labels.clamp_min(0)
+    logits = (3.0 * F.one_hot(right, C).float()[:, :, None].expand(-1, -1, N, -1)).clone().requires_grad_()
     flooded_loss(answering(logits), batch).backward()
     assert logits.grad is not None
-    own = logits.grad.gather(3, batch.tagged.labels.clamp_min(0)[..., None, None].expand(-1, -1, N, 1))
-    assert (own[batch.tagged.is_word] >= 0).all(), "the right tag's logit is to fall"
+    own = logits.grad.gather(3, right[..., None, None].expand(-1, -1, N, 1))
+    assert (own[batch.tagged.is_word] > 0).all(), "the right tag's logit is to fall"
 
 
 def test_exited_words_go_on_to_teach_later_layers() -> None:

@@ -93,6 +93,14 @@ def test_thresholds_are_chosen_on_tune(run: TaggingRun) -> None:
             assert off <= min(abs(np.log(contender.speed("tune", rule) / speed)) for rule in tries) + 0.02
 
 
+def test_only_tune_is_asked_for_a_threshold(run: TaggingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for contender in (Sentee(run), Tokee(run)):
+        monkeypatch.setattr(contender, "speed", lambda split, rule: asked.append(split) or 1.5)
+        contender.threshold_at_speed(2, lambda d, contender=contender: contender.rule(5, d))
+    assert set(asked) == {"tune"}
+
+
 def test_a_static_model_has_a_whole_number_of_layers() -> None:
     assert [depth_at(s, 12) for s in SPEEDS] == [6, 4, 3]
     assert [depth_at(s, 6) for s in SPEEDS] == [3, 2, None]
