@@ -74,7 +74,7 @@ def pretraining_rows(pretraining: Pretraining, seed: int) -> list[Measurement]:
             row("pretraining", arm, "masked_loss", found.mean_loss, "nats", n=n),
             row("pretraining", arm, "step_seconds", pretraining.step_seconds(arm, seed), "s", timed=True),
         ]
-    score = pretraining.teacher.score
+    score = pretraining.reading.score(pretraining.teacher_model)
     for name, accuracy, loss in (
         ("teacher", score.accuracy, score.loss),
         ("word counts", score.unigram_accuracy, score.unigram_loss),

@@ -54,7 +54,6 @@ class Settings:
         shrink: Bort's widths are divided by it.
         words: of the corpus; None for all.
         length: tokens of a row in pre-training and in the search.
-        teacher_head: plan of the teacher's head for masked tokens, where it comes without one.
         search: the error surrogate.
         pretraining: both arms.
         fine_tuning: what Theta leaves open.
@@ -67,7 +66,6 @@ class Settings:
     shrink: int
     words: int | None
     length: int
-    teacher_head: TrainingPlan
     search: SearchPlan
     pretraining: TrainingPlan
     fine_tuning: TrainingPlan
@@ -120,7 +118,6 @@ SETTINGS: Mapping[str, Settings] = {
         shrink=16,
         words=9_000,
         length=32,
-        teacher_head=replace(_SMALL, learning_rate=2e-3, max_length=32),
         search=SearchPlan(shrink=16, rates=(0.1, 1.0), sweeps=(Sweep(30, (1, STEPS)),), held_back=8),
         pretraining=replace(_SMALL, learning_rate=2e-3, max_length=32),
         fine_tuning=replace(_SMALL, epochs=3),
@@ -131,7 +128,6 @@ SETTINGS: Mapping[str, Settings] = {
         shrink=4,
         words=80_000,
         length=64,
-        teacher_head=replace(_SMALL, max_length=64),
         search=SearchPlan(shrink=8, rates=(0.1, 1.0), sweeps=(Sweep(1, (1, STEPS)), Sweep(20, (10, 30)))),
         pretraining=replace(_SMALL, epochs=2, weight_decay=0.01, max_length=64),
         fine_tuning=replace(_SMALL, epochs=3),
@@ -142,7 +138,6 @@ SETTINGS: Mapping[str, Settings] = {
         shrink=2,
         words=4_000_000,
         length=128,
-        teacher_head=replace(_SMALL, batch_size=32, max_length=128),
         search=SearchPlan(shrink=2, rates=(0.1, 1.0), sweeps=(Sweep(1, (1, STEPS)), Sweep(10, (10, 30)))),
         pretraining=replace(_SMALL, learning_rate=5e-4, epochs=4, batch_size=32, weight_decay=0.01, max_length=128),
         fine_tuning=replace(_SMALL, learning_rate=2e-4, epochs=6),
@@ -155,7 +150,6 @@ SETTINGS: Mapping[str, Settings] = {
         shrink=1,
         words=None,
         length=512,
-        teacher_head=PAPER_PRETRAINING,
         search=SearchPlan(shrink=1, rates=(0.1, 1.0), sweeps=(Sweep(1, (1, STEPS, 10, 30)),)),
         pretraining=PAPER_PRETRAINING,
         fine_tuning=PAPER_FINE_TUNING,

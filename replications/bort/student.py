@@ -28,7 +28,7 @@ from common.training.pretraining.encoded import encoded_text
 from common.training.pretraining.language_model import MaskedLanguageModel, language_loss
 from common.training.pretraining.masking import Uniform
 from common.training.pretraining.pretrainer import Pretrainer, Work, encoder_work, head_work
-from common.training.pretraining.teacher import LanguageTeacher, Reading
+from common.training.pretraining.teacher import LanguageTeacher, Reading, language_teacher
 from common.training.pretraining.words import Words
 from replications.bort.distillation import distillation_loss, fresh_model, released_cross_entropy, teacher_cross_entropy
 from replications.bort.method import BORT, Architecture
@@ -125,8 +125,8 @@ class Pretraining:
 
     @cached_property
     def teacher(self) -> LanguageTeacher:
-        """The encoder with a head for masked tokens."""
-        return LanguageTeacher(self.source, self.reading, self.settings.teacher_head, Pretrainer.of(self.run))
+        """The encoder as a masked-language model, the same for every paper."""
+        return language_teacher(self.run, self.backbone, self.corpus)
 
     @cached_property
     def teacher_model(self) -> MaskedLanguageModel:
@@ -214,9 +214,7 @@ class Pretraining:
         teacher = forward_seconds(backbone.layers * layer_parameters(backbone), self.tokens)
         student = training_seconds(encoder_parameters(shape) // 4, self.tokens)
         reads = "" if self.corpus is None else f" on the {self.corpus.name}: there is no plain text"
-        steps = [
-            Step.making(f"the teacher's head for masked tokens{reads}", 2 + 2 * teacher, lambda: self.teacher.score)
-        ]
+        steps = [Step.making(f"the teacher of masked tokens{reads}", 2 + 3 * teacher, lambda: self.teacher.fingerprint)]
         for arm in arms:
             seconds = 2 + plan.epochs * (student + (0 if arm == SELF_SUPERVISED else teacher))
             steps.append(Step.making(f"seed {seed}: pre-training, {arm}", seconds, partial(self.folder, arm, seed)))
