@@ -83,7 +83,7 @@ SETTINGS: Mapping[str, Settings] = {
         RECIPES["mini"],
         narrow=StudentSize(2, 156, 600),
         wide=StudentSize(3, 384, 1536),
-        words=80_000,
+        words=60_000,
         general=_plan(1e-3, 1, 32, length=32),
         intermediate=_plan(1e-3, 1, 16),
         prediction=_plan(5e-4, 2, 16),

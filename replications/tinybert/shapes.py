@@ -46,7 +46,7 @@ TOKENS = 128
 TEXTS, ROUNDS = 24, 2
 """Timed one by one."""
 
-BATCH, PASSES = 32, 4
+BATCH, PASSES = 32, 3
 """Timed in batches: a pass is one batch."""
 
 _BASE = find_shape(BERT_BASE)
@@ -84,7 +84,7 @@ def shape_steps(run: Run) -> list[Step]:
     return [
         Step("sizes: parameters and FLOPs", 1.0, sizes),
         Step("speed, one text at a time", 30.0, partial(one_by_one, run)),
-        Step("speed, batches of 32", 90.0, partial(in_batches, run)),
+        Step("speed, batches of 32", 70.0, partial(in_batches, run)),
         Step("peak memory", 30.0, partial(memory, run)),
     ]
 

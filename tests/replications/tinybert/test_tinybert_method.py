@@ -445,3 +445,16 @@ def test_the_papers_sizes_have_the_derived_parameters() -> None:
     assert sum(p.numel() for p in nn.Linear(312, 768).parameters()) == 240_384
     assert SHAPES["bert-base"].vocab == 30522
     assert math.isclose(312 / 12, 26)
+
+
+@pytest.mark.parametrize("name", ["tiny-roberta", "tiny-albert", "tiny-mpnet"])
+def test_any_encoder_of_the_suite_can_teach(name: str) -> None:
+    """The student is a BERT whatever the teacher is; of MPNet's scores the bias by distance is imitated, too."""
+    other = random_encoder(name, seed=0)
+    student = Student.fresh(SIZE.shape(other.config), other.hidden_size, seed=1).eval()
+    check_pair(student.encoder, other, Objective())
+    loss = imitation_loss(other, {"one": Objective()}, batch_texts)
+    value = loss(Students({"one": student}), split_of(4).batch(range(4)))
+    value.backward()
+    assert torch.isfinite(value)
+    assert student.encoder.config.model_type == "bert"
