@@ -25,6 +25,7 @@ from common.tasks.task import Example
 from replications.deformer import settings as settings_module
 from replications.deformer.claims import DECIDERS
 from replications.deformer.experiments import trained_steps
+from replications.deformer.findings import kept_share
 from replications.deformer.method import DeFormer, LossWeights
 from replications.deformer.names import (
     BASELINE,
@@ -152,6 +153,11 @@ def test_equal_readers_are_trained_once(tmp_path: Path) -> None:
     """The plain DeFormer at the paper's depth is in the ablation and in the sweep."""
     readers = Readers(ReadingRun.of(run_of(tmp_path), "lookup", 0), SETTINGS["smoke"]).readers
     assert len(readers) == len(set(readers)) == 5
+
+
+def test_where_the_baseline_is_right_nowhere_nothing_is_said_of_what_is_kept() -> None:
+    assert kept_share(np.array([0.5, 0.0]), np.array([1.0, 0.0])) == 0.5
+    assert kept_share(np.array([0.5, 0.0]), np.zeros(2)) is None
 
 
 # -- The search -------------------------------------------------------------------------------------------------------
