@@ -282,9 +282,9 @@ class Pretraining(nn.Module):
         self.pairs = nn.Linear(shape.hidden, 2)
 
     @staticmethod
-    def fresh(shape: Shape, seed: int) -> Pretraining:
-        """With weights drawn as in the official code."""
-        return initialise(Pretraining(Encoder(shape)), seed)
+    def fresh(shape: Shape, seed: int, deviation: float = INITIAL_DEVIATION) -> Pretraining:
+        """With weights drawn as in the official code, or from a wider normal."""
+        return initialise(Pretraining(Encoder(shape)), seed, deviation)
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and sizes (JSON) to `folder`."""
@@ -313,13 +313,13 @@ def pretraining_loss(model: Pretraining, batch: MaskedBatch) -> Tensor:
     return masked if batch.order is None else masked + F.cross_entropy(pairs, batch.order)
 
 
-def initialise(module: ModuleT, seed: int) -> ModuleT:
-    """Draw weights from a normal of deviation 0.02 cut at two deviations; biases 0, layer norms 1 and 0."""
+def initialise(module: ModuleT, seed: int, deviation: float = INITIAL_DEVIATION) -> ModuleT:
+    """Draw weights from a normal cut at two deviations; biases 0, layer norms 1 and 0."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
-            cut = 2 * INITIAL_DEVIATION
-            nn.init.trunc_normal_(part.weight, 0.0, INITIAL_DEVIATION, -cut, cut, generator=generator)
+            cut = 2 * deviation
+            nn.init.trunc_normal_(part.weight, 0.0, deviation, -cut, cut, generator=generator)
         if isinstance(part, nn.Linear):
             nn.init.zeros_(part.bias)
     return module

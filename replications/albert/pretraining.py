@@ -105,7 +105,7 @@ class Laboratory:
     def corpus(self) -> Corpus:
         """What is pre-trained on."""
         run = self.run
-        return find_corpus(run.data, run.data_dir, self.settings.words, smoke=run.scale.name == "smoke")
+        return find_corpus(run.data, run.data_dir, self.settings.words, smoke=run.data == "builtin")
 
     @cached_property
     def tokenizer(self) -> Any:  # noqa: ANN401
@@ -174,6 +174,7 @@ class Laboratory:
             "shape": shape.recipe(),
             "objective": model.objective,
             "optimiser": optimiser,
+            "deviation": self.settings.deviation,
             "steps": self.settings.steps,
             "most": self.settings.most or 0,
         }
@@ -184,7 +185,7 @@ class Laboratory:
         return Pretrainer.of(self.run).trained(
             "albert",
             facts,
-            lambda: Pretraining.fresh(shape, seed),
+            lambda: Pretraining.fresh(shape, seed, self.settings.deviation),
             lambda: self.batches(model.objective, seed),
             pretraining_loss,
             plan,
