@@ -215,6 +215,27 @@ MUTANTS = (
         TESTS + "test_scales.py::test_tasks_have_the_metrics_of_glue",
     ),
     Mutant(
+        "ALBERT: strangers count as swapped segments",
+        PAPERS + "albert/pretraining.py",
+        'SOP: "order"}',
+        'SOP: "next sentence"}',
+        TESTS + "albert/test_albert_trial.py::test_swapped_segments_are_of_one_document_and_strangers_are_not",
+    ),
+    Mutant(
+        "ALBERT: LAMB decays biases and norms",
+        PAPERS + "albert/lamb.py",
+        '"weight_decay": 0.0, "adapt": False}',
+        '"adapt": False}',
+        TESTS + "albert/test_albert_lamb.py::test_biases_and_norms_have_neither_decay_nor_ratio",
+    ),
+    Mutant(
+        "ALBERT: layers take their group in turn",
+        PAPERS + "albert/method.py",
+        "return layer * sets // layers",
+        "return layer % sets",
+        TESTS + "albert/test_albert_method.py::test_blocks_are_handed_out_evenly_and_in_order",
+    ),
+    Mutant(
         "Bort: the released code's second softmax",
         PAPERS + "bort/distillation.py",
         "log_q = F.log_softmax(student / temperature, dim=-1)",

@@ -129,7 +129,7 @@ TABLE_14 = MappingProxyType(
 """The paper's steps as whole epochs of the tasks' training sets."""
 
 WIDER = 0.06
-"""The official 0.02 is of layers as wide as BERT-base's or wider; products of narrow ones need a wider draw to count."""
+"""The official 0.02 is of layers as wide as BERT-base's; products of narrow ones need a wider draw to count."""
 
 SMOKE = Shape(layers=2, hidden=48, heads=2, embedding=8, positions=64)
 MINI = Shape(layers=4, hidden=96, heads=3, embedding=16, positions=128)
