@@ -31,6 +31,8 @@ TOLERANCES = {
     "nats": 0.01,
     "mean square": 0.01,
     "layers": 0.3,
+    "degrees": 0.5,
+    "length": 0.05,
     "correlation": 0.0,
     "count": 0.0,
     "FLOP": 0.0,
