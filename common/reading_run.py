@@ -20,7 +20,8 @@ from common.run.replication import Run, Step
 from common.task_run import AnyTaskRun
 from common.tasks.spans import Question, SpanTask
 from common.tasks.spans.scoring import constant_answers, exact_of, f1_of
-from common.training.segments import SegmentBatches, SegmentLayout
+from common.training.batches import BucketedBatches
+from common.training.segments import SegmentLayout, TwoSegmentBatch
 from common.training.windows import Windows, encode_questions
 
 LAYOUTS: Mapping[str, SegmentLayout] = {
@@ -101,9 +102,9 @@ class ReadingRun(AnyTaskRun):
         }
 
     @property
-    def batches(self) -> SegmentBatches:
+    def batches(self) -> BucketedBatches[TwoSegmentBatch]:
         """The training windows in the baseline's batches."""
-        return SegmentBatches(self.train_windows.split, self.plan.batch_size, self.seed)
+        return BucketedBatches(self.train_windows.split, self.plan.batch_size, self.seed)
 
     def reader_folder(self, layers: int | None = None) -> Path:
         """The fine-tuned first `layers` layers as a `SpanReader`; all of them are the baseline."""

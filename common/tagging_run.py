@@ -26,8 +26,9 @@ from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.tasks.tag_metrics import Counts, tag_counts, tag_parts
 from common.tasks.tagging import Sentence, TaggingTask
+from common.training.batches import BucketedBatches
 from common.training.loop import TrainingPlan
-from common.training.word_pieces import TaggedBatches, TaggedSplit, encode_tagged, positions_of
+from common.training.word_pieces import TaggedBatch, TaggedSplit, encode_tagged, positions_of
 
 TAGGING_RECIPES: Mapping[str, Recipe] = {
     "smoke": Recipe(SMOKE_ENCODER, whole=SMOKE_PLAN, shallow=SMOKE_PLAN),
@@ -164,9 +165,9 @@ class TaggingRun:
         }
 
     @property
-    def batches(self) -> TaggedBatches:
+    def batches(self) -> BucketedBatches[TaggedBatch]:
         """The training sentences in the baseline's batches."""
-        return TaggedBatches(self.splits["train"], self.plan.batch_size, self.seed)
+        return BucketedBatches(self.splits["train"], self.plan.batch_size, self.seed)
 
     def tagger_folder(self, layers: int | None = None) -> Path:
         """The fine-tuned first `layers` layers, a rung of the static ladder; all of them are the baseline."""
@@ -177,7 +178,7 @@ class TaggingRun:
             f"tagger-{depth}L",
             {**self.facts, "layers": depth},
             lambda: EncoderTagger.fresh(self.shared.backbone.encoder.first_layers(depth), self.tags, self.seed),
-            lambda: TaggedBatches(self.splits["train"], plan.batch_size, plan.seed),
+            lambda: BucketedBatches(self.splits["train"], plan.batch_size, plan.seed),
             tagging_loss,
             plan,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -171,19 +171,30 @@ def length_buckets(lengths: Sequence[int], batch_size: int, generator: torch.Gen
     return [batches[i] for i in shuffled]
 
 
-@dataclass(frozen=True)
-class BucketedBatches:
-    """An `EpochSource` over an encoded split."""
+class Bucketed(Protocol[BatchT]):
+    """What batches are made of: examples of known lengths, padded a few at a time."""
 
-    split: EncodedSplit
+    @property
+    def lengths(self) -> list[int]:
+        """Of each example, by which examples share a batch."""
+
+    def batch(self, rows: Sequence[int]) -> BatchT:
+        """Pad the examples at `rows`."""
+
+
+@dataclass(frozen=True)
+class BucketedBatches(Generic[BatchT]):
+    """An `EpochSource` over an encoded split of any kind: random batches of examples of like length."""
+
+    split: Bucketed[BatchT]
     batch_size: int
     seed: int
 
     def __len__(self) -> int:
         """Batches in each epoch."""
-        return -(-len(self.split) // self.batch_size)
+        return -(-len(self.split.lengths) // self.batch_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[BatchT]:
         """The batches of epoch `number`, a function of the seed and the number alone."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
         for rows in length_buckets(self.split.lengths, self.batch_size, generator):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.tasks.task import Example
-from common.training.batches import length_buckets, rows_by_length
+from common.training.batches import rows_by_length
 
 
 @dataclass(frozen=True)
@@ -171,25 +171,6 @@ class TwoSegmentSplit:
     def by_length(self, batch_size: int) -> Iterator[TwoSegmentBatch]:
         """Every pair once, shortest first; for evaluation."""
         return map(self.batch, rows_by_length(self.lengths, batch_size))
-
-
-@dataclass(frozen=True)
-class SegmentBatches:
-    """An `EpochSource` over a `TwoSegmentSplit`."""
-
-    split: TwoSegmentSplit
-    batch_size: int
-    seed: int
-
-    def __len__(self) -> int:
-        """Batches in each epoch."""
-        return -(-len(self.split) // self.batch_size)
-
-    def epoch(self, number: int) -> Iterator[TwoSegmentBatch]:
-        """The batches of epoch `number`, a function of the seed and the number alone."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        for rows in length_buckets(self.split.lengths, self.batch_size, generator):
-            yield self.split.batch(rows)
 
 
 def padded(texts: Sequence[Sequence[int]], padding_id: int, token_type: int, at_least: int) -> Segment:

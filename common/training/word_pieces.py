@@ -16,7 +16,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.tasks.tagging import Sentence
-from common.training.batches import length_buckets, rows_by_length
+from common.training.batches import rows_by_length
 
 NO_WORD = -1
 """In `word_of`: [CLS], [SEP] and padding."""
@@ -113,25 +113,6 @@ class TaggedSplit:
     def by_length(self, batch_size: int) -> Iterator[TaggedBatch]:
         """Every sentence once, shortest first; for evaluation."""
         return map(self.batch, rows_by_length(self.lengths, batch_size))
-
-
-@dataclass(frozen=True)
-class TaggedBatches:
-    """An `EpochSource` over an encoded split: random batches of sentences of like length."""
-
-    split: TaggedSplit
-    batch_size: int
-    seed: int
-
-    def __len__(self) -> int:
-        """Batches in each epoch."""
-        return -(-len(self.split) // self.batch_size)
-
-    def epoch(self, number: int) -> Iterator[TaggedBatch]:
-        """The batches of epoch `number`, a function of the seed and the number alone."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        for rows in length_buckets(self.split.lengths, self.batch_size, generator):
-            yield self.split.batch(rows)
 
 
 def positions_of(config: Any) -> int:  # noqa: ANN401

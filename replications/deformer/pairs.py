@@ -13,7 +13,8 @@ from torch import Tensor
 from common.errors import UserError
 from common.run.replication import Step
 from common.task_run import TaskRun
-from common.training.segments import SegmentBatches, TwoSegmentSplit, encode_pairs
+from common.training.batches import BucketedBatches
+from common.training.segments import TwoSegmentSplit, encode_pairs
 from replications.deformer.flops import Lengths, speedup_at
 from replications.deformer.method import DeFormer, plain_loss
 from replications.deformer.names import DEFORMER, TEACHER, at_k, depth_of
@@ -76,7 +77,7 @@ class Pairs:
             lambda: DeFormer.classifier(
                 run.backbone.encoder.first_layers(run.num_layers), k, run.outputs, run.seed, run.pooling
             ),
-            lambda: SegmentBatches(self.splits["train"], run.plan.batch_size, run.seed),
+            lambda: BucketedBatches(self.splits["train"], run.plan.batch_size, run.seed),
             plain_loss,
             run.plan,
         )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from common.reading_run import Marks, ReadingRun
 from common.run.replication import Step
-from common.training.segments import SegmentBatches, TwoSegmentBatch
+from common.training.batches import BucketedBatches
+from common.training.segments import TwoSegmentBatch
 from replications.deformer.method import DeFormer, Direction, LossWeights, plain_loss, taught_loss
 from replications.deformer.names import (
     BASELINE,
@@ -147,10 +148,10 @@ class Readers:
             run.plan,
         )
 
-    def _batches(self, share: float) -> SegmentBatches:
+    def _batches(self, share: float) -> BucketedBatches[TwoSegmentBatch]:
         run, split = self.reading, self.reading.train_windows.split
         count = max(1, round(share * len(split)))
-        return SegmentBatches(split if share == 1.0 else split.first(count), run.plan.batch_size, run.seed)
+        return BucketedBatches(split if share == 1.0 else split.first(count), run.plan.batch_size, run.seed)
 
     def _loss(self, reader: Reader) -> Callable[[DeFormer, TwoSegmentBatch], Tensor]:
         if reader.weights is None:

@@ -20,8 +20,9 @@ from common.models.tagger import word_logits
 from common.run.replication import Step
 from common.tagging_methods import TaggingContender, TaggingMethod, TaggingSystem
 from common.tagging_run import TAGGING_RECIPES, TaggingRun
+from common.training.batches import BucketedBatches
 from common.training.loop import TrainingPlan
-from common.training.word_pieces import TaggedBatch, TaggedBatches, TaggedSplit
+from common.training.word_pieces import TaggedBatch, TaggedSplit
 from replications.token_early_exit.method import (
     AFTER_NORM,
     BEFORE_NORM,
@@ -223,7 +224,7 @@ class Sentee(TokenContender):
         run, stage = self.tagging_run, self.settings.stage_one
         plan = replace(stage.plan, seed=run.seed)
         fresh = lambda: TokenExits.fresh(run.shared.backbone.encoder, run.tags, run.seed)  # noqa: E731
-        batches = lambda: TaggedBatches(run.splits["train"], plan.batch_size, plan.seed)  # noqa: E731
+        batches = lambda: BucketedBatches(run.splits["train"], plan.batch_size, plan.seed)  # noqa: E731
         return trained_in_two(run, "token-exits-stage-1", {}, fresh, batches, joint_loss, plan, stage.frozen_epochs)
 
     def rule(self, window: int, threshold: float) -> SentenceBelow:

@@ -6,7 +6,8 @@ import torch
 from common.encoders.sources import PretrainedEncoder, load_encoder
 from common.errors import UserError
 from common.tasks.task import Example
-from common.training.segments import SegmentBatches, SegmentLayout, encode_pairs, padded, text_of_second
+from common.training.batches import BucketedBatches
+from common.training.segments import SegmentLayout, encode_pairs, padded, text_of_second
 
 PAIRS = [
     Example("the lamp is red", "a red lamp", 1.0),
@@ -65,7 +66,7 @@ def test_the_second_texts_own_tokens_are_neither_its_end_nor_padding_nor_the_fir
 
 def test_an_epoch_has_every_pair_once_and_is_the_same_again(source: PretrainedEncoder) -> None:
     split = encode_pairs(source.tokenizer, PAIRS * 5, LAYOUT, regression=False)
-    batches = SegmentBatches(split, 4, seed=1)
+    batches = BucketedBatches(split, 4, seed=1)
     first, again, second = (list(batches.epoch(number)) for number in (0, 0, 1))
     rows = [torch.cat([b.rows for b in epoch]).tolist() for epoch in (first, again, second)]
     assert sorted(rows[0]) == list(range(15)) and rows[0] == rows[1] != rows[2]

@@ -12,7 +12,8 @@ from common.encoders.sources import load_encoder
 from common.errors import UserError
 from common.tasks.builtin.tagging import builtin_tagging
 from common.tasks.tagging import Sentence
-from common.training.word_pieces import NO_TAG, NO_WORD, TaggedBatches, encode_tagged, positions_of
+from common.training.batches import BucketedBatches
+from common.training.word_pieces import NO_TAG, NO_WORD, encode_tagged, positions_of
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_roberta_and_mpnet_count_positions_from_2() -> None:
 
 def test_an_epoch_holds_every_sentence_once_and_is_the_same_whenever_asked() -> None:
     split = tagged_split([[1] * (1 + i % 5) for i in range(23)])
-    batches = TaggedBatches(split, 4, seed=1)
+    batches = BucketedBatches(split, 4, seed=1)
     rows = [b.rows for b in batches.epoch(0)]
     assert len(rows) == len(batches) == 6
     assert sorted(torch.cat(rows).tolist()) == list(range(23))

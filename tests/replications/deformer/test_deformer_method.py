@@ -15,8 +15,9 @@ from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import MEAN
 from common.encoders.shapes import random_encoder
 from common.errors import UserError
+from common.training.batches import BucketedBatches
 from common.training.loop import TrainingPlan, fit
-from common.training.segments import SegmentBatches, SegmentLayout, TwoSegmentBatch
+from common.training.segments import SegmentLayout, TwoSegmentBatch
 from replications.deformer.method import (
     DeFormer,
     Joint,
@@ -255,7 +256,7 @@ def test_the_teacher_has_the_same_layout_and_does_not_learn(tmp_path: Path) -> N
     teacher.train()
     loss = taught_loss(teacher, LossWeights(1.1, 0.5, 0.7))
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
-    fit(model, SegmentBatches(split_of(16), 8, 0), loss, plan, checkpoint=tmp_path / "c", progress=quiet)
+    fit(model, BucketedBatches(split_of(16), 8, 0), loss, plan, checkpoint=tmp_path / "c", progress=quiet)
     assert all(torch.equal(p, before[name]) for name, p in teacher.named_parameters())
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, start[name])}
     layers = {name.split("layer.")[1].split(".")[0] for name in moved if "encoder.layer." in name}
