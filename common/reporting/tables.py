@@ -18,6 +18,9 @@ from common.reporting.grid import Sheet, interval_sheets, main_sheets, tuned_she
 from common.reporting.latex import document, latex_sheets
 from common.reporting.markdown import markdown_sheets
 
+GENERATED = "Generated from"
+"""Begins what a file's first line says of it."""
+
 
 def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path) -> list[Path]:
     """Write `<table>.tex`, `<table>.md` and their `-appendix` for each table that has a number, and `all.tex`.
@@ -46,14 +49,22 @@ def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path) -> list
         names.sort(key=lambda name: name.endswith("-appendix.tex"))
         write_text(index, f"% {origin}\n{document(paper, names)}")
         written.append(index)
+    _remove_others(out_dir, written)
     return written
+
+
+def _remove_others(out_dir: Path, written: Sequence[Path]) -> None:
+    """Remove generated tables that the records no longer give; what people wrote stays."""
+    for path in sorted(out_dir.glob("*")):
+        if path.suffix in {".tex", ".md"} and path not in written and GENERATED in path.read_text().partition("\n")[0]:
+            path.unlink()
 
 
 def provenance_line(paper: Paper, runs: Sequence[RunRecord]) -> str:
     """Say what a generated file was made from: the paper's facts and each run with its commit."""
     sources = [f"replications/{paper.slug}/paper.yaml"]
     sources += [f"results/{paper.slug}/{run.name} (commit {run.commit})" for run in runs]
-    return f"Generated from {', '.join(sources)}. Do not edit: make tables"
+    return f"{GENERATED} {', '.join(sources)}. Do not edit: make tables"
 
 
 def _write(paper: Paper, table: Table, kinds: dict[Kind, list[Sheet]], stem: Path, origin: str) -> list[Path]:

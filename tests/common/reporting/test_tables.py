@@ -36,6 +36,16 @@ def test_a_missing_number_is_a_dash_and_never_zero(paper: Paper, runs: list[RunR
     assert "base &  & 93.6 & ---" in (tmp_path / "table1.tex").read_text()
 
 
+def test_what_the_records_no_longer_give_is_removed(paper: Paper, runs: list[RunRecord], tmp_path: Path) -> None:
+    write_tables(paper, runs, tmp_path)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    for stale in ("table9.tex", "table9.md"):
+        (tmp_path / stale).write_text((tmp_path / stale.replace("9", "1")).read_text())
+    (tmp_path / "notes.md").write_text("by hand\n")
+    write_tables(paper, runs, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*written, "notes.md"])
+
+
 def test_spreads_seeds_and_marks_are_shown_and_explained(paper: Paper, runs: list[RunRecord], tmp_path: Path) -> None:
     write_tables(paper, runs, tmp_path)
     markdown = (tmp_path / "table1.md").read_text()
