@@ -93,7 +93,8 @@ def faults(folder: Path) -> list[str]:
 @pytest.mark.parametrize("slug", PAPERS)
 def test_tables_of_the_records_fit_their_page(slug: str, tmp_path: Path) -> None:
     paper = load_paper(ROOT / "replications" / slug / "paper.yaml")
-    write_tables(paper, comparable(find_runs(ROOT / "results", slug)), tmp_path)
+    if not write_tables(paper, comparable(find_runs(ROOT / "results", slug)), tmp_path):
+        pytest.skip("nothing is published and nothing measured yet")
     assert faults(tmp_path) == []
 
 

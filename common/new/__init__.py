@@ -1,0 +1,1 @@
+"""Lays down the folder of a new paper, of the shape of the others, which runs at once."""
