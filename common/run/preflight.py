@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,16 @@ CHECKPOINT_COPIES = 6
 
 SLACK_BYTES = 64 * 2**20
 
+TRAINING_COPIES = 8
+"""Weights, gradients and two moments of what is trained, the weights of what it stands on, and activations."""
+
+LIBRARY_BYTES = 3 * 2**29
+"""What the libraries and a task's texts take before anything is trained."""
+
 GIB = 2**30
+
+AT_WORK = "at-work.lock"
+"""Held by a run at work, in the cache's folder `locks`."""
 
 
 def check_writable(folder: Path) -> None:
@@ -39,6 +49,27 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+@dataclass(frozen=True)
+class Room:
+    """Bytes that are free on a disk, that one model takes at `least`, and that all of a run's take at `most`."""
+
+    free: int
+    least: int
+    most: int
+
+
+def room_on_disk(folder: Path, model_bytes: int, steps: int) -> Room:
+    """Of the disk of `folder`, which need not exist yet, for at most `steps` models of this size."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    return Room(free, CHECKPOINT_COPIES * model_bytes + SLACK_BYTES, steps * model_bytes + SLACK_BYTES)
+
+
+def least_memory(model_bytes: int) -> int:
+    """About how many bytes of memory it takes to train a model of this size."""
+    return TRAINING_COPIES * model_bytes + LIBRARY_BYTES
+
+
 def check_room(folder: Path, model_bytes: int, steps: int) -> None:
     """Refuse a run whose first model would not fit on the disk; warn where its last may not.
 
@@ -52,19 +83,17 @@ def check_room(folder: Path, model_bytes: int, steps: int) -> None:
     """
     if not model_bytes:
         return
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    least, most = CHECKPOINT_COPIES * model_bytes + SLACK_BYTES, steps * model_bytes + SLACK_BYTES
-    if free < least:
+    room = room_on_disk(folder, model_bytes, steps)
+    if room.free < room.least:
         raise UserError(
-            f"{free / GIB:.1f} GiB are free on the disk of {folder}: expected at least {least / GIB:.1f}, for one "
-            "model with its checkpoint. Free some space, or name a cache folder on another disk: "
+            f"{room.free / GIB:.1f} GiB are free on the disk of {folder}: expected at least {room.least / GIB:.1f}, "
+            "for one model with its checkpoint. Free some space, or name a cache folder on another disk: "
             "export REPRODUCE_CACHE=path/to/folder"
         )
-    if free < most:
+    if room.free < room.most:
         say(
-            f"warning: {free / GIB:.1f} GiB are free on the disk of {folder}, and this run may store up to "
-            f"{most / GIB:.1f}; if the disk fills up, finished models are kept, and the same command goes on"
+            f"warning: {room.free / GIB:.1f} GiB are free on the disk of {folder}, and this run may store up to "
+            f"{room.most / GIB:.1f}; if the disk fills up, finished models are kept, and the same command goes on"
         )
 
 
@@ -78,11 +107,25 @@ def warn_if_busy() -> None:
         )
 
 
+def someone_at_work(cache: Path) -> bool:
+    """Whether a run holds the lock that says so; nothing is made where none was ever at work."""
+    path = cache / "locks" / AT_WORK
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 @contextmanager
 def alone_at_work(cache: Path) -> Iterator[None]:
     """Hold the lock that says that a run is at work; if another run holds it, say so and go on."""
     (cache / "locks").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(cache / "locks" / "at-work.lock")
+    lock = FileLock(cache / "locks" / AT_WORK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
