@@ -29,7 +29,7 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: mpnet help reproduce record compare record-compare tune plan list tables regress regress-update mutants bench test lint format clean
+.PHONY: mpnet help reproduce record compare record-compare tune plan doctor new list tables paper regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,17 +52,26 @@ tune: $(STAMP) $(WEIGHTS)  ## search the recipe of the baseline and the static l
 plan: $(STAMP)  ## what `reproduce` would run, with estimated cost; runs nothing
 	@$(COMMAND) plan "$(PAPER)" $(OPTIONS)
 
+doctor: $(STAMP)  ## why a number may be off, before and after a run: [PAPER=deeBERT SCALE= DATA= DATA_DIR= TASKS=]
+	@$(COMMAND) doctor "$(PAPER)" $(OPTIONS)
+
+new: $(STAMP)  ## the folder of a new paper, which runs at once: PAPER=name
+	@$(COMMAND) new "$(PAPER)"
+
 list: $(STAMP)  ## papers, their tables and figures, what has been run, verdicts
 	@$(COMMAND) list
 
 tables: $(STAMP)  ## regenerate tables, figures, verdicts and the scoreboard from the records
 	@$(COMMAND) report
 
+paper: $(STAMP)  ## one PDF of all tables, figures and the ledger (needs a TeX engine)
+	@$(COMMAND) paper
+
 regress: $(STAMP)  ## fresh smoke metrics against the committed baselines
 	@$(COMMAND) regress
 
-regress-update: $(STAMP)  ## accept the fresh smoke metrics as the new baselines
-	@$(COMMAND) regress --update
+regress-update: $(STAMP)  ## accept the fresh smoke metrics as the new baselines [PAPER=deeBERT]
+	@$(COMMAND) regress --update --paper "$(or $(PAPER),all)"
 
 mutants: $(STAMP)  ## break the code in known places and see that a test or regress notices (minutes)
 	@$(BIN)/python -m tests.mutants

@@ -1,4 +1,4 @@
-"""The command `reproduce`: list, plan, run, record, report, regress, bench.
+"""The command `reproduce`: list, plan, run, record, doctor, new, report, paper, regress, bench.
 
 Every command imports only what it needs, so that `reproduce list` answers at once. Whatever a user can mend ends in
 one message and exit code 2, an interruption in exit code 130.
@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(compare)
     tune = add("tune", _tune, "search the recipe of the baseline and the static ladder on held-back data")
     _add_run_options(tune)
+    doctor = add("doctor", _doctor, "why a number may be off: the machine, what is asked of it, what was run")
+    doctor.add_argument("paper", nargs="?", default="", help="a paper, or all; without one the machine and every run")
+    _add_run_options(doctor)
+    new = add("new", _new, "lay down the folder of a new paper, which runs at once")
+    new.add_argument("paper", help="its name, e.g. FastTagger")
+    add("paper", _paper, "one PDF of all tables, figures and the ledger, from the records")
     add("list", _list, "papers, their tables and figures, what has been run, verdicts")
     add("report", _report, "tables, figures, verdicts and the README summary from the records")
     regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
@@ -154,6 +160,32 @@ def _plan(options: argparse.Namespace) -> int:
             print(f"{replication.slug}: would not run: {error}")
             refused = True
     return 2 if refused else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from common.doctor.command import doctor
+    from common.run.replication import choose
+    from common.run.runner import Request
+
+    return doctor(choose(options.paper) if options.paper.strip() else (), Request.parse(options))
+
+
+def _new(options: argparse.Namespace) -> int:
+    from common.new.command import lay_down, welcome
+
+    print(welcome(lay_down(options.paper)))
+    return 0
+
+
+def _paper(_: argparse.Namespace) -> int:
+    from common.compare.command import comparison
+    from common.reporting.book import write_book
+    from common.reporting.typeset import typeset
+    from common.run.replication import RESULTS, ROOT, TABLES, find_replications
+
+    papers = [replication.paper for replication in (comparison(), *find_replications())]
+    print(typeset(write_book(papers, RESULTS, TABLES, ROOT / "build")).relative_to(ROOT))
+    return 0
 
 
 def _list(_: argparse.Namespace) -> int:
