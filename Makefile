@@ -29,7 +29,7 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: mpnet help reproduce record compare record-compare tune plan doctor new list tables paper regress regress-update mutants bench test lint format clean
+.PHONY: mpnet help reproduce record compare record-compare tune plan doctor new list tables paper site regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -66,6 +66,9 @@ tables: $(STAMP)  ## regenerate tables, figures, verdicts and the scoreboard fro
 
 paper: $(STAMP)  ## one PDF of all tables, figures and the ledger (needs a TeX engine)
 	@$(COMMAND) paper
+
+site: $(STAMP)  ## a page to look at, from the records alone: build/site/index.html
+	@$(COMMAND) site
 
 regress: $(STAMP)  ## fresh smoke metrics against the committed baselines
 	@$(COMMAND) regress

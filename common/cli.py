@@ -1,4 +1,4 @@
-"""The command `reproduce`: list, plan, run, record, doctor, new, report, paper, regress, bench.
+"""The command `reproduce`: list, plan, run, record, doctor, new, report, site, paper, regress, bench.
 
 Every command imports only what it needs, so that `reproduce list` answers at once. Whatever a user can mend ends in
 one message and exit code 2, an interruption in exit code 130.
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("paper", _paper, "one PDF of all tables, figures and the ledger, from the records")
     add("list", _list, "papers, their tables and figures, what has been run, verdicts")
     add("report", _report, "tables, figures, verdicts and the README summary from the records")
+    add("site", _site, "a page to look at, from the records: build/site/index.html")
     regress = add("regress", _regress, "fresh smoke metrics against the committed baselines")
     regress.add_argument("--update", action="store_true", help="accept the fresh metrics as the new baselines")
     regress.add_argument("--paper", default="all", help="one paper instead of all")
@@ -202,6 +203,14 @@ def _report(_: argparse.Namespace) -> int:
 
     for path in report(find_replications(), RESULTS, TABLES, README):
         print(path.relative_to(ROOT))
+    return 0
+
+
+def _site(_: argparse.Namespace) -> int:
+    from common.run.replication import RESULTS, ROOT, TABLES, find_replications
+    from common.site.command import Records, make
+
+    print(make(ROOT / "build" / "site", Records(find_replications(), RESULTS, TABLES, ROOT)))
     return 0
 
 

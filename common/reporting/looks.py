@@ -137,10 +137,10 @@ def _variant(look: Look, index: int, count: int, *, published: bool) -> Look:
         return look
     place = index * (len(SHADES) - 1) / (count - 1)
     below = min(int(place), len(SHADES) - 2)
-    return Look(_mixed(look.colour, SHADES[below] + (place - below) * (SHADES[below + 1] - SHADES[below])), look.marker)
+    return Look(mixed(look.colour, SHADES[below] + (place - below) * (SHADES[below + 1] - SHADES[below])), look.marker)
 
 
-def _mixed(colour: str, amount: float) -> str:
+def mixed(colour: str, amount: float) -> str:
     """Return a colour mixed with black (`amount` down to -1) or with white (up to 1)."""
     target = 255 if amount > 0 else 0
     parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))

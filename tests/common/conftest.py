@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.fake_paper import CLAIMS, EXPERIMENTS, FakePaper, install
+from kit.fake_paper import FakePaper, make
 
 from common.paper import Paper
 from common.records.measurements import Measurement
@@ -135,13 +135,4 @@ def measure() -> Measure:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePaper:
     """The only paper that the command line knows, writing nowhere but into the temporary folder."""
-    paper = FakePaper(tmp_path)
-    paper.folder.mkdir(parents=True)
-    (paper.folder / "__init__.py").touch()
-    (paper.folder / "experiments.py").write_text(EXPERIMENTS)
-    (paper.folder / "claims.py").write_text(CLAIMS)
-    paper.edit_paper()
-    paper.trouble()
-    paper.measures()
-    install(paper, monkeypatch)
-    return paper
+    return make(tmp_path, monkeypatch)

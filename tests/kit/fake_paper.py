@@ -190,6 +190,20 @@ class FakePaper:
         return {str(p): p.read_bytes() for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def make(root: Path, monkeypatch: pytest.MonkeyPatch) -> FakePaper:
+    """The paper in a folder, installed as the only one."""
+    paper = FakePaper(root)
+    paper.folder.mkdir(parents=True)
+    (paper.folder / "__init__.py").touch()
+    (paper.folder / "experiments.py").write_text(EXPERIMENTS)
+    (paper.folder / "claims.py").write_text(CLAIMS)
+    paper.edit_paper()
+    paper.trouble()
+    paper.measures()
+    install(paper, monkeypatch)
+    return paper
+
+
 def install(paper: FakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the modules of the command line see `paper` and its folders in place of the project's."""
     for name in (f"replications.{SLUG}", f"replications.{SLUG}.experiments", f"replications.{SLUG}.claims"):

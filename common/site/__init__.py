@@ -1,0 +1,1 @@
+"""A static page to look at, made from the records alone."""
