@@ -1,4 +1,4 @@
-"""The command `reproduce`: list, plan, run, record, doctor, new, report, site, paper, regress, bench.
+"""The command `reproduce`: list, plan, run, record, doctor, new, report, site, paper, regress, bench, take, predict.
 
 Every command imports only what it needs, so that `reproduce list` answers at once. Whatever a user can mend ends in
 one message and exit code 2, an interruption in exit code 130.
@@ -7,52 +7,24 @@ one message and exit code 2, an interruption in exit code 130.
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from common.errors import UserError
+from common.run.program import run_program
 
-# Read by libraries when they are loaded, so set before anything is; what the user says counts.
-BEFORE_TORCH = {
-    # Threads that wait sleep. If they spin, whoever shares the cores waits for them: on two shared cores two processes
-    # took two to three times as long for large matrix products and ten to a hundred times for small ones. It is not
-    # free: to wake them takes about a tenth of a millisecond a product, which tells in small products alone.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # cuBLAS sums in a fixed order only with a workspace of its own.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
+INTERRUPTED = "a run keeps what was finished, the same command goes on from there"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    for name, value in BEFORE_TORCH.items():
-        os.environ.setdefault(name, value)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # A terminal without a character for it shows a question mark.
+    return run_program("reproduce", lambda: _carried_out(arguments), INTERRUPTED)
+
+
+def _carried_out(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-        sys.stdout.flush()
-        return code
-    except UserError as error:
-        print(f"reproduce: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\nreproduce: interrupted; a run keeps what was finished, the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`reproduce list | head`); the interpreter's own flush must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"reproduce: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
+    code: int = options.command(options)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     regress.add_argument("--update", action="store_true", help="accept the fresh metrics as the new baselines")
     regress.add_argument("--paper", default="all", help="one paper instead of all")
     add("bench", _bench, "time the parts with pytest-benchmark and compare with the last entry")
+    take = add("take", _take, "train a method on a task, or take what was trained before, and save it to a folder")
+    take.add_argument("method", help="a method, e.g. DeeBERT, DAN or baseline")
+    take.add_argument("folder", help="the folder to make; `reproduce predict` and common.serve.load read it")
+    take.add_argument("--setting", default="", help="the setting's name; by default the one nearest to --speed")
+    take.add_argument("--speed", default="2", help="FLOPs of the baseline over the model's, on held-back texts")
+    _add_run_options(take)
+    predict = add("predict", _predict, "answer texts with a saved model, as JSON Lines")
+    predict.add_argument("folder", help="the folder of a saved model")
+    predict.add_argument("file", nargs="?", default="", help="texts, plain, .gz or .xz; by default standard input")
+    predict.add_argument("--format", default="", help="lines, csv, tsv or jsonl; by default by the file's name")
+    predict.add_argument("--columns", default="", help="names of the text's column, or of both, e.g. question,answer")
     return parser
 
 
@@ -225,6 +208,20 @@ def _bench(_: argparse.Namespace) -> int:
     from common.run.replication import RESULTS
 
     return run_benchmarks(RESULTS)
+
+
+def _take(options: argparse.Namespace) -> int:
+    from common.serve.take import take
+
+    take(options)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from common.serve.predict import predict
+
+    predict(options)
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,18 @@ class Contender(ABC):
 
     @abstractmethod
     def answer(self, setting: Setting) -> Answer:
-        """The method at work: from texts to logits, for the clock and for taking home."""
+        """The method at work: from texts to logits, for the clock."""
+
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """Write what the method needs to run at home into `folder`, as safetensors and JSON (see `common.serve.home`).
+
+        Returns:
+            What is needed beside the files, as JSON values.
+
+        Raises:
+            UserError: the method offers no way home.
+        """
+        raise UserError(f"{self.name} cannot be taken home: {type(self).__name__} has no save_parts of its own")
 
 
 class EncoderContender(Contender):
@@ -102,6 +114,15 @@ class EncoderContender(Contender):
             return logits
 
         return from_text
+
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """One model for all texts, which is the arm: what its `save` writes, and how many layers it stands for."""
+        model = self.arm(setting)
+        if not hasattr(model, "save"):
+            return super().save_parts(setting, folder)
+        model.save(folder)
+        (layers,) = self.outcome("tune", setting).exit_layer.unique().tolist()
+        return {"layers": layers}
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ Each is a contender like the papers' methods, on the same task run.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from torch import Tensor, nn
+from torch import Tensor
 
+from common.compare.bag_of_words import COUNTED, log_probabilities, save_pipeline, words_of
+from common.compare.int8 import in_int8
 from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome
-from common.methods import ONLY, Answer, Contender, EncoderContender, Method, Setting
+from common.methods import ONLY, Answer, Contender, EncoderContender, Method, Setting, find_methods
 from common.models.classifier import EncoderClassifier, classifier_logits
 from common.run.replication import Step
 from common.tasks.metrics import score
@@ -107,13 +110,7 @@ class Int8(EncoderContender):
 
     def quantised(self) -> EncoderClassifier:
         """The baseline in int8, on the CPU."""
-        with warnings.catch_warnings():
-            # PyTorch points to torchao, whose int8 kernels are slower than float32 on a CPU.
-            warnings.simplefilter("ignore")
-            model: EncoderClassifier = torch.ao.quantization.quantize_dynamic(
-                self.task_run.classifier().cpu(), {nn.Linear}, dtype=torch.qint8
-            )
-        return model
+        return in_int8(self.task_run.classifier().cpu())
 
     @cached_property
     def _logits(self) -> dict[str, Tensor]:
@@ -138,6 +135,11 @@ class Int8(EncoderContender):
         """The quantised classifier."""
         return self.quantised()
 
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """The baseline in float32; it is quantised again when it is read."""
+        self.task_run.classifier().save(folder)
+        return {"layers": self.task_run.num_layers}
+
 
 class TfIdf(Contender):
     """Words and pairs of words, weighted by rarity, under logistic regression (scikit-learn).
@@ -148,7 +150,7 @@ class TfIdf(Contender):
     name = TFIDF
 
     def training_steps(self) -> Sequence[Step]:
-        """Seconds; nothing is kept, because no format but pickle holds it."""
+        """Seconds; nothing is kept: to fit it again takes no longer than to look it up."""
         run = self.task_run
         return [Step.making(f"{run.label}: {TFIDF} with logistic regression", 3.0, lambda: self.fitted)]
 
@@ -161,16 +163,16 @@ class TfIdf(Contender):
     def fitted(self) -> Pipeline:
         """The pipeline, from the task's own training texts."""
         task = self.task_run.task
-        train, labels = _words(task.train), [int(e.label) for e in task.train]
+        train, labels = words_of(task.train), [int(e.label) for e in task.train]
         pipelines = []
         for strength in (0.3, 3.0, 30.0):
             model = make_pipeline(
-                TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+"),
+                TfidfVectorizer(**COUNTED),
                 LogisticRegression(C=strength, max_iter=1000, random_state=self.task_run.seed),
             )
             pipelines.append(model.fit(train, labels))
         truth = np.array([int(e.label) for e in task.tune])
-        return max(pipelines, key=lambda p: score(task.metric, p.predict(_words(task.tune)), truth))
+        return max(pipelines, key=lambda p: score(task.metric, p.predict(words_of(task.tune)), truth))
 
     def outcome(self, split: str, setting: Setting) -> Outcome:
         """After no layer."""
@@ -182,29 +184,21 @@ class TfIdf(Contender):
         return examples[: len(run.splits[split])]
 
     def _log_probabilities(self, examples: Sequence[Example]) -> Tensor:
-        """(B, C); a class that train does not hold is never answered."""
-        found = self.fitted.predict_log_proba(_words(examples))
-        logits = torch.full((len(examples), self.task_run.outputs), -100.0)
-        logits[:, torch.as_tensor(self.fitted.classes_)] = torch.as_tensor(found, dtype=torch.float32)
-        return logits
+        return log_probabilities(self.fitted, examples, self.task_run.outputs)
 
     def flops(self, split: str, setting: Setting) -> NDArray[np.float64]:
         """A multiply-add for each feature of a text and each class."""
-        features = self.fitted[0].transform(_words(self._examples(split)))
+        features = self.fitted[0].transform(words_of(self._examples(split)))
         return np.asarray(2.0 * np.diff(features.indptr) * self.task_run.outputs)
 
     def answer(self, setting: Setting) -> Answer:
         """The pipeline on texts."""
         return self._log_probabilities
 
-
-def _words(examples: Sequence[Example]) -> list[str]:
-    """Lower-cased words; those of a second text are marked."""
-    texts = []
-    for example in examples:
-        words = example.text_a.lower().split()
-        texts.append(" ".join(words + [f"2:{word}" for word in (example.text_b or "").lower().split()]))
-    return texts
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """The pipeline as arrays and a list of words."""
+        save_pipeline(self.fitted, folder)
+        return {}
 
 
 RIVALS: Mapping[str, Method] = {
@@ -215,3 +209,8 @@ RIVALS: Mapping[str, Method] = {
         Method(TFIDF, TfIdf),
     )
 }
+
+
+def every_method() -> dict[str, Method]:
+    """All that a user can have: the baseline, these rivals, and what the papers offer; by name."""
+    return {BASELINE: Method(BASELINE, Baseline, regression=True), **RIVALS, **find_methods().methods}

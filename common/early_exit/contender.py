@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,12 @@ class RuleContender(EncoderContender):
     def arm(self, setting: Setting) -> Arm:
         """The exit runtime under the rule."""
         return early_exit_arm(self.model().to(self.task_run.timing_device), self.rule(setting.at))
+
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """The model as its `save` writes it, and the rule by name and numbers."""
+        model, rule = self.model(), self.rule(setting.at)
+        model.save(folder)
+        return {"rule": {"name": type(rule).__name__, **asdict(rule)}}  # type: ignore[call-overload]
 
 
 class ExitContender(RuleContender):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from common.early_exit.runtime import all_exits
@@ -31,6 +33,10 @@ class ExitsOnEncoder(nn.Module):
 
     def exit_logits(self, index: int, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """z_i (B, C) from h_i."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write everything to `folder`; each method's `load` reads it."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol, Self
 
 import torch
@@ -39,10 +40,13 @@ class MultiExitModel(Protocol):
 
 
 class MovableMultiExit(MultiExitModel, Protocol):
-    """The same as a module, which can be moved to where it computes."""
+    """The same as a module, which can be moved to where it computes, and kept."""
 
     def to(self, device: torch.device, /) -> Self:
         """Itself, there."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything that is needed to load it (safetensors and JSON)."""
 
 
 @dataclass(frozen=True)

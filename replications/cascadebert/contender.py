@@ -6,9 +6,10 @@ variants of the cascade begin with the same model without it, or with a deeper o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,6 +101,10 @@ class CascadeBERT(RuleContender):
         """Answers, and layers executed, those of the small model included: 7 where 1 layer passes on to 6."""
         settled = simulate(self.logits(split), self.rule(setting.at))
         return Outcome(settled.logits, torch.tensor(self.prices)[settled.exit_layer - 1])
+
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """Both models, the rule, and what each step costs in layers."""
+        return {**super().save_parts(setting, folder), "layers": self.prices}
 
     def flops_by_model(self, tokens: int) -> NDArray[np.int64]:
         """(2,) FLOPs of a text settled by model 1, and by model 2."""

@@ -15,6 +15,7 @@ and the first author's posts; the paper's own text could not be had.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,6 +85,18 @@ class Cascade(nn.Module):
         states, attended = model.encoder.encode(texts[..., 0], mask, segments)
         logits: Tensor = model.head(POOLINGS[model.pooling](states, attended))
         return logits
+
+    def save(self, folder: Path) -> None:
+        """Write each model to a folder of its own in `folder`."""
+        for index in range(1, 1 + self.num_layers):
+            (folder / f"model-{index}").mkdir(exist_ok=True)
+            self._model(index).save(folder / f"model-{index}")
+
+    @staticmethod
+    def load(folder: Path) -> Cascade:
+        """Read what `save` wrote, in evaluation mode."""
+        count = sum(path.name.startswith("model-") for path in folder.iterdir())
+        return Cascade([EncoderClassifier.load(folder / f"model-{i}") for i in range(1, 1 + count)]).eval()
 
     def _model(self, index: int) -> EncoderClassifier:
         model = self.models[index - 1]

@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError, exit_without
+from common.run.program import run_program
 
 if __name__ == "__main__":
     exit_without("torch", "replications.deformer.answer")
@@ -23,18 +23,13 @@ PROGRAM = "python -m replications.deformer.answer"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, as `reproduce` does."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    kept = "what was finished is kept, the same command goes on from there"
+    return run_program("answer", lambda: _carried_out(arguments), kept)
+
+
+def _carried_out(arguments: Sequence[str] | None) -> None:
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-        sys.stdout.flush()
-        return 0
-    except UserError as error:
-        print(f"answer: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nanswer: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+    options.command(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +88,13 @@ class DistilledDAN(Contender):
             return logits
 
         return from_text
+
+    def save_parts(self, setting: Setting, folder: Path) -> Mapping[str, Any]:
+        """The student, the vocabulary, and how much of a text is read."""
+        d = self.distillation
+        d.model((KD, FT)).save(folder)
+        d.vocabulary(d.design.vocabulary_size).save(folder)
+        return {"max_words": d.settings.max_words}
 
 
 METHODS = (Method(CONTENDER, DistilledDAN),)

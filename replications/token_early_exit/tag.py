@@ -19,6 +19,7 @@ from common.errors import UserError, exit_without
 if __name__ == "__main__":
     exit_without("torch", "replications.token_early_exit.tag")
 
+from common.run.program import run_program
 from common.run.progress import say
 from common.run.runner import Request, bare_run
 from common.tagging_run import TaggingRun
@@ -40,18 +41,14 @@ Tagged = tuple[str, str, int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, as `reproduce` does."""
-    options = _parser().parse_args(arguments)
-    try:
-        tokee, rule = chosen(options)
-        for sentence in tagged(tokee, rule, sentences(options.text)):
-            print("\n".join(f"{word}\t{tag}\t{layer}" for word, tag, layer in sentence) + "\n")
-        return 0
-    except UserError as error:
-        print(f"tag: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ntag: interrupted; what was trained is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+    kept = "what was trained is kept, the same command goes on from there"
+    return run_program("tag", lambda: _print_tags(_parser().parse_args(arguments)), kept)
+
+
+def _print_tags(options: argparse.Namespace) -> None:
+    tokee, rule = chosen(options)
+    for sentence in tagged(tokee, rule, sentences(options.text)):
+        print("\n".join(f"{word}\t{tag}\t{layer}" for word, tag, layer in sentence) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

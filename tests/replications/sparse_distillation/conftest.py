@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from kit.toy_run import quiet
-from toy_student import CORPUS, DESIGN, student
+from toy_student import CORPUS, DESIGN, saved, student
 from toy_texts import TOY_SCALE, toy_settings, write_reviews
 
 from common.records.measurements import Measurement
@@ -15,9 +15,9 @@ from common.records.predictions import Evidence
 from common.run.artifacts import ArtifactStore
 from common.run.replication import Run
 from common.scales import SCALES
+from replications.sparse_distillation.design import Student
 from replications.sparse_distillation.engine.ngrams import Vocabulary, build_vocabulary
 from replications.sparse_distillation.experiments import trained_steps
-from replications.sparse_distillation.predictor import Predictor
 from replications.sparse_distillation.settings import SETTINGS
 
 
@@ -61,22 +61,20 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 
 @pytest.fixture(scope="session")
-def single(vocabulary: Vocabulary) -> Predictor:
+def single(vocabulary: Vocabulary) -> Student:
     return student(vocabulary)
 
 
 @pytest.fixture(scope="session")
-def double(vocabulary: Vocabulary) -> Predictor:
+def double(vocabulary: Vocabulary) -> Student:
     return student(vocabulary, pair=True)
 
 
 @pytest.fixture
-def home(single: Predictor, tmp_path: Path) -> Path:
-    single.save(tmp_path / "home")
-    return tmp_path / "home"
+def home(single: Student, vocabulary: Vocabulary, tmp_path: Path) -> Path:
+    return saved(single, vocabulary, tmp_path / "home")
 
 
 @pytest.fixture
-def pair_home(double: Predictor, tmp_path: Path) -> Path:
-    double.save(tmp_path / "pair")
-    return tmp_path / "pair"
+def pair_home(double: Student, vocabulary: Vocabulary, tmp_path: Path) -> Path:
+    return saved(double, vocabulary, tmp_path / "pair", pair=True)
