@@ -8,13 +8,15 @@ from pathlib import Path
 from torch import Tensor
 
 from common.compare.names import BASELINE, INT8, LADDER, TFIDF
+from common.encoders.opening import OpenEncoder
 from common.models.classifier import EncoderClassifier
 from common.serve.home import Load, Parts, Runner
 from common.serve.tokens import whole
 from common.training.batches import Batch
 
 
-def _quantised(folder: Path) -> Callable[[Batch], Tensor]:
+def _quantised(folder: Path, _: OpenEncoder) -> Callable[[Batch], Tensor]:
+    """In int8, which turns the last bit of a state into the last of 8: its encoder is the one that was evaluated."""
     from common.compare.int8 import in_int8
 
     return in_int8(EncoderClassifier.load(folder))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from common.early_exit.runtime import all_exits
-from common.encoders.layered import LayeredEncoder
 from common.training.batches import Batch
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
 
 
 class ExitsOnEncoder(nn.Module):

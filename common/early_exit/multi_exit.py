@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
-from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.models.classifier import PooledClassifier, head_dropout, load_with_metadata, task_loss
 from common.training.batches import Batch
 from common.training.frozen import FrozenStates
-from common.training.loop import MakeOptimizer, TrainingPlan
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
+    from common.training.loop import MakeOptimizer, TrainingPlan
 
 
 class Heads(nn.ModuleList):
@@ -82,9 +85,9 @@ class MultiExit(ExitsOnEncoder):
         self.heads.save(folder)
 
     @staticmethod
-    def load(folder: Path) -> MultiExit:
-        """Read what `save` wrote, in evaluation mode."""
-        return MultiExit(LayeredEncoder.load(folder / "encoder"), Heads.load(folder)).eval()
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> MultiExit:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
+        return MultiExit(open_encoder(folder / "encoder"), Heads.load(folder)).eval()
 
 
 # -- Losses over all exits --------------------------------------------------------------------------------------------

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig
 
-from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.training.batches import Batch, EncodedSplit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from common.encoders.layered import LayeredEncoder
 
 
 def head_dropout(config: PreTrainedConfig) -> float:
@@ -73,9 +78,9 @@ class EncoderClassifier(nn.Module):
         save_file(state, folder / "head.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod
-    def load(folder: Path) -> EncoderClassifier:
-        """Read what `save` wrote, in evaluation mode."""
-        encoder = LayeredEncoder.load(folder / "encoder")
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> EncoderClassifier:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
+        encoder = open_encoder(folder / "encoder")
         state, about = load_with_metadata(folder / "head.safetensors")
         outputs, hidden = state["classifier.weight"].shape
         head = PooledClassifier(hidden, outputs)

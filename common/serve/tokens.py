@@ -16,6 +16,7 @@ from torch import Tensor
 
 from common.early_exit.rules import ExitRule
 from common.early_exit.runtime import MultiExitModel, Outcome, run_early_exit
+from common.encoders.opening import OpenEncoder, answering
 from common.errors import UserError
 from common.serve.home import Load, Parts, Runner
 from common.tasks.task import Example
@@ -110,14 +111,15 @@ def batches_of_like_length(lengths: Sequence[int], most: int, positions: int = P
 # -- Two ways home that methods share ---------------------------------------------------------------------------------
 
 
-def whole(model: Callable[[Path], Callable[[Batch], Tensor]]) -> Load:
-    """The way home of one model for all texts; `model` reads what its `save` wrote.
+def whole(model: Callable[[Path, OpenEncoder], Callable[[Batch], Tensor]]) -> Load:
+    """The way home of one model for all texts; `model` reads what its `save` wrote, its encoder opened as it is told.
 
     Of the facts `layers` says how many of the backbone's layers it stands for.
     """
 
     def load(parts: Parts) -> Runner:
-        made, layers = model(parts.folder), int(parts.about.facts["layers"])
+        layers = int(parts.about.facts["layers"])
+        made = model(parts.folder, answering)
 
         def run(batch: Batch) -> Outcome:
             logits = made(batch)
@@ -128,8 +130,8 @@ def whole(model: Callable[[Path], Callable[[Batch], Tensor]]) -> Load:
     return load
 
 
-def leaving_early(model: Callable[[Path], MultiExitModel], *rules: type[ExitRule]) -> Load:
-    """The way home of a model with exits, left by one of these rules; `model` reads what its `save` wrote.
+def leaving_early(model: Callable[[Path, OpenEncoder], MultiExitModel], *rules: type[ExitRule]) -> Load:
+    """The way home of a model with exits, left by one of these rules; `model` is as in `whole`.
 
     Of the facts `rule` names the rule and what it was made with. `layers`, if it is there, says how many layers were
     executed for whom the model lets go at its first step, its second, and so on; by default 1, 2, ...
@@ -141,7 +143,7 @@ def leaving_early(model: Callable[[Path], MultiExitModel], *rules: type[ExitRule
         name, values = facts["rule"]["name"], {k: v for k, v in facts["rule"].items() if k != "name"}
         if name not in known:
             raise UserError(f"{parts.root}: expected a rule of {parts.about.method}, {', '.join(known)}; found {name}")
-        made, rule = model(parts.folder), known[name](**values)
+        made, rule = model(parts.folder, answering), known[name](**values)
         layers = torch.tensor(facts.get("layers", range(1, 1 + made.num_layers)))
 
         def run(batch: Batch) -> Outcome:

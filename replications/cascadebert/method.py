@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.early_exit.rules import ConfidenceAbove
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import POOLINGS
 from common.errors import UserError
 from common.models.classifier import EncoderClassifier, task_loss
@@ -93,10 +94,12 @@ class Cascade(nn.Module):
             self._model(index).save(folder / f"model-{index}")
 
     @staticmethod
-    def load(folder: Path) -> Cascade:
-        """Read what `save` wrote, in evaluation mode."""
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> Cascade:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how encoders are to be opened."""
         count = sum(path.name.startswith("model-") for path in folder.iterdir())
-        return Cascade([EncoderClassifier.load(folder / f"model-{i}") for i in range(1, 1 + count)]).eval()
+        return Cascade(
+            [EncoderClassifier.load(folder / f"model-{i}", open_encoder) for i in range(1, 1 + count)]
+        ).eval()
 
     def _model(self, index: int) -> EncoderClassifier:
         model = self.models[index - 1]

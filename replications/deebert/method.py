@@ -13,14 +13,18 @@ read as a mean, the mean (README, deviations).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from common.early_exit.multi_exit import Heads, MultiExit, summed_loss
 from common.early_exit.rules import EntropyBelow
-from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import FIRST_TOKEN
 from common.models.classifier import EncoderClassifier
 from common.training.frozen import FrozenStates
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
 
 # -- The model: a fine-tuned classifier with an off-ramp after each layer but the last (Figure 1) --------------------
 

@@ -29,6 +29,7 @@ from transformers import AutoModel
 
 from common.encoders.checkpoints import attention_kernel
 from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.models.classifier import load_with_metadata
@@ -300,10 +301,10 @@ class StudentClassifier(nn.Module):
         save_file(state, folder / "head.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod
-    def load(folder: Path) -> StudentClassifier:
-        """Read what `save` wrote, in evaluation mode."""
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> StudentClassifier:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
         state, about = load_with_metadata(folder / "head.safetensors")
-        encoder = LayeredEncoder.load(folder / "encoder")
+        encoder = open_encoder(folder / "encoder")
         model = StudentClassifier(encoder, len(state["classifier.bias"]), about["pooling"])
         model.load_state_dict(state, strict=False)
         return model.eval()

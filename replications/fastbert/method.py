@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,12 +28,15 @@ from torch.nn import functional as F
 
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, entropy, require_classes
-from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import tokens_present
 from common.errors import UserError
 from common.models.classifier import task_loss
 from common.training.batches import Batch
-from common.training.token_states import TokenBatch
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
+    from common.training.token_states import TokenBatch
 
 WIDTH = 128
 HEADS = 2
@@ -132,9 +135,9 @@ class Teacher(nn.Module):
         self.classifier.save(folder)
 
     @staticmethod
-    def load(folder: Path) -> Teacher:
-        """Read what `save` wrote, in evaluation mode."""
-        return Teacher(LayeredEncoder.load(folder / "encoder"), ExitClassifier.load(folder)).eval()
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> Teacher:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
+        return Teacher(open_encoder(folder / "encoder"), ExitClassifier.load(folder)).eval()
 
 
 class Students(nn.ModuleList):
@@ -188,9 +191,9 @@ class EveryLayerClassified(ExitsOnEncoder):
         Students(students).save(folder)
 
     @staticmethod
-    def load(teacher: Path, students: Path) -> EveryLayerClassified:
+    def load(teacher: Path, students: Path, open_encoder: OpenEncoder = layered) -> EveryLayerClassified:
         """Join a saved teacher and the students saved in another folder (or the same), in evaluation mode."""
-        model = Teacher.load(teacher)
+        model = Teacher.load(teacher, open_encoder)
         return EveryLayerClassified(model, Students.load(students, model.encoder.num_layers - 1)).eval()
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -24,12 +25,15 @@ from torch import Tensor, nn
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.multi_exit import adamw_with_rate, depth_weighted_loss
 from common.early_exit.rules import ExitState, require_classes
-from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.models.classifier import head_dropout, load_with_metadata
 from common.training.batches import Batch
-from common.training.loop import MakeOptimizer
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
+    from common.training.loop import MakeOptimizer
 
 # -- The model: one exit after every layer ----------------------------------------------------------------------------
 
@@ -85,9 +89,9 @@ class PABEE(ExitsOnEncoder):
         save_file(state, folder / "exits.safetensors", metadata={"pooling": self.pooling})
 
     @staticmethod
-    def load(folder: Path) -> PABEE:
-        """Read what `save` wrote, in evaluation mode."""
-        encoder = LayeredEncoder.load(folder / "encoder")
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> PABEE:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
+        encoder = open_encoder(folder / "encoder")
         state, about = load_with_metadata(folder / "exits.safetensors")
         outputs, hidden = state["classifiers.0.weight"].shape
         exits = Exits(encoder.num_layers, hidden, outputs)

@@ -23,6 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -31,11 +32,14 @@ from torch.nn import functional as F
 
 from common.early_exit.exits_on_encoder import ExitsOnEncoder
 from common.early_exit.rules import ExitState, require_classes
-from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN, POOLINGS
 from common.errors import UserError
 from common.models.classifier import head_dropout, load_with_metadata, task_loss
 from common.training.batches import Batch
+
+if TYPE_CHECKING:
+    from common.encoders.layered import LayeredEncoder
 
 LEARNED, RELEASED = "learned", "released"
 """What becomes of the mix s_j in training: it learns, or it stays as it was drawn."""
@@ -130,9 +134,9 @@ class RightTool(ExitsOnEncoder):
         save_file(state, folder / "classifiers.safetensors", metadata=about)
 
     @staticmethod
-    def load(folder: Path) -> RightTool:
-        """Read what `save` wrote, in evaluation mode."""
-        encoder = LayeredEncoder.load(folder / "encoder")
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> RightTool:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened."""
+        encoder = open_encoder(folder / "encoder")
         state, about = load_with_metadata(folder / "classifiers.safetensors")
         outputs, hidden = state["classifiers.0.linear.weight"].shape
         classifiers = [Classifier(depth, hidden, outputs) for depth in json.loads(about["depths"])]

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.encoders.layered import LayeredEncoder
+from common.encoders.opening import OpenEncoder, layered
 from common.encoders.pooling import FIRST_TOKEN
 from common.encoders.shapes import Shape, random_encoder
 from common.errors import UserError
@@ -312,8 +313,8 @@ class TinyClassifier(EncoderClassifier):
         save_file(state, folder / RELU_HEAD, metadata={"pooling": self.pooling})
 
     @staticmethod
-    def load(folder: Path) -> TinyClassifier:
-        """Read what `save` wrote, in evaluation mode.
+    def load(folder: Path, open_encoder: OpenEncoder = layered) -> TinyClassifier:
+        """Read what `save` wrote, in evaluation mode; `open_encoder` says how its encoder is to be opened.
 
         Raises:
             UserError: the classifier in `folder` has the usual head, whose logits a ReLU would change.
@@ -323,7 +324,7 @@ class TinyClassifier(EncoderClassifier):
                 f"{folder} holds no classifier with TinyBERT's head (linear on ReLU of the pooled state): expected "
                 f"{RELU_HEAD}. Another head's weights would give other logits; fine-tune the teacher with this head"
             )
-        encoder = LayeredEncoder.load(folder / "encoder")
+        encoder = open_encoder(folder / "encoder")
         state, about = load_with_metadata(folder / RELU_HEAD)
         outputs, hidden = state["classifier.weight"].shape
         head = ReluHead(hidden, outputs)

@@ -213,7 +213,8 @@ before = resident()
 student = load(large)
 student(["a great film"])
 loaded = resident()
-load_student(Path(large) / "model").table.sum()
+kept = load_student(Path(large) / "model")
+kept.table.sum()
 print(loaded - before, resident() - before, "transformers" in sys.modules)
 """
 
