@@ -149,4 +149,5 @@ def _said_by(wheel: str) -> str:
         found = metadata.metadata(wheel)
     except metadata.PackageNotFoundError:
         return ""
-    return str(found.get("License-Expression") or found.get("License") or "").strip().partition("\n")[0]
+    said = (found[name].strip() for name in ("License-Expression", "License") if name in found)
+    return next(filter(None, said), "").partition("\n")[0]
