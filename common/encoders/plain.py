@@ -66,9 +66,10 @@ class PlainEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """h_0 (B, L, H), and the mask for `layer`: (B, 1, 1, L), True for a token, or None without padding."""
         mask = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None].bool()
-        # Where there is one kind of segment (RoBERTa's way), which it is means nothing.
-        told = token_type_ids is not None and len(self.segments) > 1
-        segments = F.embedding(token_type_ids, self.segments) if told else self.segments[0]
+        if token_type_ids is None or len(self.segments) == 1:
+            segments = self.segments[0]
+        else:
+            segments = F.embedding(token_type_ids, self.segments)
         h = F.embedding(input_ids, self.words) + segments + self.positions[: input_ids.shape[1]]
         return self.norm(h), mask
 

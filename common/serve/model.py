@@ -85,7 +85,8 @@ class Model:
         expected = PAIR if self.about.pair else SINGLE
         if (found := _kind(text)) != expected:
             raise UserError(f"text {number}: expected {expected} for a model of {self.about.task}, found {found}")
-        return Example(*text, 0.0) if isinstance(text, tuple) else Example(str(text), None, 0.0)
+        first, second = text if isinstance(text, tuple) else (str(text), None)
+        return Example(first, second, 0.0)
 
     def _answers(self, examples: Sequence[Example]) -> Iterator[Answer]:
         outcome = self.runner(examples)
