@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from common.errors import UserError
@@ -108,9 +109,9 @@ def load(folder: Path | str) -> Model:
     about = read_about(root)
     try:
         return Model(about, find_home(about.offered_by, about.method)(Parts(root, about)))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(
-            f"{root / SETTINGS}: expected what {about.method} needs beside its files, found something else: "
+            f"{root}: expected the files and the facts ({SETTINGS}) of {about.method}, found others: "
             f"{type(error).__name__}: {' '.join(str(error).split())}. Save the model again"
         ) from error
 

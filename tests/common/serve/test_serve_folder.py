@@ -174,7 +174,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "TF-IDF cannot be taken home: expected HOMES .* in replications/magic/home.py",
     ),
     "a package of others": (rewrite(lambda v: v.update(offered_by="os.path")), "expected a package of this project"),
-    "files of another method": (rewrite(lambda v: v.update(method="baseline")), "no encoder in .*/model/encoder"),
+    "files of another method": (
+        rewrite(lambda v: v.update(method="baseline", facts={"layers": 4})),
+        r"expected the files and the facts \(settings.json\) of baseline, found others: .*encoder/config.json",
+    ),
 }
 
 
@@ -194,7 +197,7 @@ def test_a_wrong_folder_is_one_message_and_exit_code_2(
 def test_facts_of_another_method_are_one_message(saved: Path, tmp_path: Path) -> None:
     home = shutil.copytree(saved / "encoder", tmp_path / "home")
     rewrite(lambda v: v.update(facts={"rule": 1}))(home)
-    with pytest.raises(UserError, match=r"settings.json: expected what baseline needs beside its files, .*'layers'"):
+    with pytest.raises(UserError, match="the files and the facts .* of baseline, found others: KeyError: 'layers'"):
         load(home)
 
 
