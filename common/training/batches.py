@@ -110,22 +110,26 @@ class EncodedSplit:
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Pad the examples at `rows` to the longest of them."""
-        longest = max(len(self.input_ids[row]) for row in rows)
-        ids = torch.full((len(rows), longest), self.padding_id)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        types = None if self.token_type_ids is None else torch.zeros((len(rows), longest), dtype=torch.long)
-        for i, row in enumerate(rows):
-            length = len(self.input_ids[row])
-            ids[i, :length] = torch.tensor(self.input_ids[row])
-            mask[i, :length] = 1
-            if types is not None and self.token_type_ids is not None:
-                types[i, :length] = torch.tensor(self.token_type_ids[row])
+        texts = [self.input_ids[row] for row in rows]
+        ids, mask = padded_ids(texts, self.padding_id)
+        types = None if self.token_type_ids is None else filled_up([self.token_type_ids[row] for row in rows], 0)
         index = torch.tensor(rows)
         return Batch(ids, mask, types, self.labels[index], index)
 
     def by_length(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, shortest first; for evaluation."""
         return map(self.batch, rows_by_length(self.lengths, batch_size))
+
+
+def filled_up(rows: Sequence[Sequence[int]], value: int, at_least: int = 0) -> Tensor:
+    """(B, L) integers: rows of unequal length, filled up with `value` on the right to the longest or to `at_least`."""
+    length = max(at_least, *map(len, rows))
+    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows], dtype=torch.long)
+
+
+def padded_ids(texts: Sequence[Sequence[int]], padding_id: int, at_least: int = 0) -> tuple[Tensor, Tensor]:
+    """(B, L) token ids of texts, padded to the longest or to `at_least`; and their mask, 1 on tokens, 0 on padding."""
+    return filled_up(texts, padding_id, at_least), filled_up([[1] * len(text) for text in texts], 0, at_least)
 
 
 def encode(tokenizer: Any, examples: Sequence[Example], *, regression: bool, max_length: int) -> EncodedSplit:  # noqa: ANN401

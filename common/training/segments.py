@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.tasks.task import Example
-from common.training.batches import rows_by_length
+from common.training.batches import padded_ids, rows_by_length
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,7 @@ class TwoSegmentSplit:
 
 def padded(texts: Sequence[Sequence[int]], padding_id: int, token_type: int, at_least: int) -> Segment:
     """Texts as one segment, padded to `at_least` tokens or to the longest of them."""
-    length = max(at_least, *(len(text) for text in texts))
-    ids = torch.full((len(texts), length), padding_id)
-    mask = torch.zeros((len(texts), length), dtype=torch.long)
-    for i, text in enumerate(texts):
-        ids[i, : len(text)] = torch.tensor(text)
-        mask[i, : len(text)] = 1
-    return Segment(ids, mask, token_type)
+    return Segment(*padded_ids(texts, padding_id, at_least), token_type)
 
 
 def first_segment(tokenizer: Any, pieces: Sequence[int]) -> tuple[int, ...]:  # noqa: ANN401

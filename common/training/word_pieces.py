@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.tasks.tagging import Sentence
-from common.training.batches import rows_by_length
+from common.training.batches import filled_up, padded_ids, rows_by_length
 
 NO_WORD = -1
 """In `word_of`: [CLS], [SEP] and padding."""
@@ -92,23 +93,18 @@ class TaggedSplit:
 
     def batch(self, rows: Sequence[int]) -> TaggedBatch:
         """Pad the sentences at `rows` to the longest of them."""
-        longest = max(len(self.input_ids[row]) for row in rows)
-        most = max(len(self.starts[row]) for row in rows)
-        ids = torch.full((len(rows), longest), self.padding_id)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        word_of = torch.full((len(rows), longest), NO_WORD)
-        starts = torch.zeros((len(rows), most), dtype=torch.long)
-        labels = torch.full((len(rows), most), NO_TAG)
-        for i, row in enumerate(rows):
-            length, words = len(self.input_ids[row]), len(self.starts[row])
-            ids[i, :length] = torch.tensor(self.input_ids[row])
-            mask[i, :length] = 1
-            starts[i, :words] = torch.tensor(self.starts[row])
-            labels[i, :words] = torch.tensor(self.labels[row])
-            ends = (*self.starts[row][1:], length - 1)
-            for word, (start, end) in enumerate(zip(self.starts[row], ends, strict=True)):
-                word_of[i, start:end] = word
+        ids, mask = padded_ids([self.input_ids[row] for row in rows], self.padding_id)
+        starts = filled_up([self.starts[row] for row in rows], 0)
+        labels = filled_up([self.labels[row] for row in rows], NO_TAG)
+        word_of = filled_up([self._word_of(row) for row in rows], NO_WORD)
         return TaggedBatch(ids, mask, starts, word_of, labels, torch.tensor(rows))
+
+    def _word_of(self, row: int) -> list[int]:
+        """The word that each piece of a sentence belongs to."""
+        starts, length = self.starts[row], len(self.input_ids[row])
+        ends = (*starts[1:], length - 1)
+        words = [[word] * (end - start) for word, (start, end) in enumerate(zip(starts, ends, strict=True))]
+        return [NO_WORD, *chain.from_iterable(words), NO_WORD]
 
     def by_length(self, batch_size: int) -> Iterator[TaggedBatch]:
         """Every sentence once, shortest first; for evaluation."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.tasks.task import Example
-from common.training.batches import BucketedBatches, EncodedSplit, encode, length_buckets
+from common.training.batches import BucketedBatches, EncodedSplit, encode, filled_up, length_buckets, padded_ids
 
 
 def split_of(lengths: list[int]) -> EncodedSplit:
@@ -29,6 +29,13 @@ def test_padding_is_to_the_batch_and_masked() -> None:
     assert batch.labels.tolist() == [0, 2]
     assert batch.rows.tolist() == [0, 2]
     assert batch.tokens == 6
+
+
+def test_rows_are_filled_up_to_the_longest_or_to_what_is_asked() -> None:
+    assert filled_up([(5, 6), (7,), ()], -1).tolist() == [[5, 6], [7, -1], [-1, -1]]
+    assert filled_up([(), ()], 0).dtype == torch.long
+    ids, mask = padded_ids([(5, 6), (0,)], padding_id=1, at_least=3)
+    assert (ids.tolist(), mask.tolist()) == ([[5, 6, 1], [0, 1, 1]], [[1, 1, 0], [1, 0, 0]])
 
 
 def test_bucketing_wastes_little() -> None:
