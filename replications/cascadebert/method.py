@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,22 +104,6 @@ class Cascade(nn.Module):
         model = self.models[index - 1]
         assert isinstance(model, EncoderClassifier)
         return model
-
-
-_PROBE = "The 2 Cafés weren't re-opened, unbelievably."
-
-
-def require_same_words(small: Any, big: Any) -> None:  # noqa: ANN401
-    """Refuse two tokenizers that do not cut texts into the same ids: the models of a cascade read one encoded text.
-
-    Raises:
-        UserError: the vocabularies differ, or one text is cut in two ways (one lower-cases, the other does not).
-    """
-    if small.get_vocab() != big.get_vocab() or small(_PROBE)["input_ids"] != big(_PROBE)["input_ids"]:
-        raise UserError(
-            f"the small model reads {len(small)} words and the big one {len(big)}, and they cut texts differently: "
-            "a cascade needs models with the same tokenizer"
-        )
 
 
 # -- Use: who is passed on, and what that costs -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from common.baselines import RECIPES, SMOKE_PLAN, Recipe
 from common.costs.flops import EncoderShape
+from common.encoders.tokenizers import require_same_words
 from common.models.classifier import EncoderClassifier, classifier_logits
 from common.run.replication import Run
 from common.task_run import TaskRun
@@ -20,7 +21,7 @@ from common.training.finetune import FineTuner, classification_loss, new_classif
 from common.training.loop import TrainingPlan, fit
 from replications.cascadebert.complete import CompleteEncoders, Pretraining
 from replications.cascadebert.difficulty import CrossValidation, hard_unless_always_right
-from replications.cascadebert.method import calibrated_loss, require_same_words
+from replications.cascadebert.method import calibrated_loss
 
 ONE_COMPLETE_MODEL = frozenset({"reply", "entailment", "mrpc", "rte"})
 """Pairs that take long: where the scale spares, the deeper complete models are left out."""
@@ -159,7 +160,7 @@ class SmallModels:
     def tuner(self, depth: int) -> FineTuner:
         """Plain fine-tuning of the complete encoder of `depth` layers."""
         run, source = self.task_run, self.complete.source(depth)
-        require_same_words(source.tokenizer, run.backbone.tokenizer)
+        require_same_words(source.tokenizer, run.backbone.tokenizer, ("small model", "big one"))
         return FineTuner(run.run.store, source, run.run.say, run.run.progress, run.pooling)
 
     def plain_folder(self, depth: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -12,24 +11,9 @@ from torch import Tensor
 from common.encoders.layered import LayeredEncoder
 from common.errors import UserError
 
-_PROBE = "It's 3.5 o'clock, said Zoë: unbelievable?"
-
 MUCH_BETTER, SURE = 0.1, 4.0
 """By which share of the examples another order of labels has to fit better to be the likelier one, and by how many
 roots of their number: a teacher that guesses at random has an order that fits a little better, too."""
-
-
-def require_same_words(student: Any, teacher: Any) -> None:  # noqa: ANN401
-    """Refuse two tokenizers that do not cut texts into the same ids: logits over words would mean different words.
-
-    Raises:
-        UserError: the vocabularies differ, or one text is cut in two ways (one lower-cases, the other does not).
-    """
-    if student.get_vocab() != teacher.get_vocab() or student(_PROBE)["input_ids"] != teacher(_PROBE)["input_ids"]:
-        raise UserError(
-            f"the student reads {len(student)} words and the teacher {len(teacher)}, and they cut texts differently: "
-            "a student learns from a teacher with the same tokenizer"
-        )
 
 
 def require_same_heads(student: LayeredEncoder, teacher: LayeredEncoder) -> None:

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from common.early_exit.rules import ConfidenceAbove
 from common.early_exit.runtime import all_exits, collect_logits, run_early_exit, simulate
 from common.encoders.shapes import find_shape, random_encoder
-from common.encoders.sources import load_encoder
 from common.errors import UserError
 from common.models.classifier import EncoderClassifier, PooledClassifier
 from common.training.batches import Batch, EncodedSplit
@@ -23,7 +22,6 @@ from replications.cascadebert.method import (
     confidence,
     dar_loss,
     executed_layers,
-    require_same_words,
     settles_above,
     share_passed_on,
 )
@@ -306,26 +304,6 @@ def test_models_with_different_labels_are_refused() -> None:
 def test_one_model_is_no_cascade() -> None:
     with pytest.raises(UserError, match="at least two models"):
         Cascade([classifier(1)])
-
-
-def test_different_tokenizers_are_refused() -> None:
-    bert = load_encoder("random:tiny").tokenizer
-    require_same_words(bert, load_encoder("random:tiny").tokenizer)
-
-    class Cased:
-        """The same words, but upper case stays."""
-
-        def get_vocab(self) -> dict[str, int]:
-            return bert.get_vocab()  # type: ignore[no-any-return]
-
-        def __len__(self) -> int:
-            return len(bert)
-
-        def __call__(self, text: str) -> dict[str, list[int]]:
-            return {"input_ids": [1, 2, 3]}
-
-    with pytest.raises(UserError, match="same tokenizer"):
-        require_same_words(Cased(), bert)
 
 
 def test_an_empty_batch_is_refused(cascade: Cascade) -> None:

@@ -1,6 +1,7 @@
 """How a task run makes difficulty labels, regularises with them and ranks by confidence, on a toy run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from kit.toy_run import small_run, toy_task
 
+from common.errors import UserError
 from common.models.classifier import classifier_logits
 from common.task_run import TaskRun
 from common.training.batches import BucketedBatches
@@ -34,6 +36,23 @@ def small_models(folder: Path) -> SmallModels:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SmallModels:
     return small_models(tmp_path_factory.mktemp("run"))
+
+
+class OtherWords:
+    """A tokenizer of one word."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"a": 0}
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_small_model_that_reads_other_words_is_refused(small: SmallModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = replace(small.complete.source(small.first), tokenizer=OtherWords())
+    monkeypatch.setattr(type(small.complete), "source", lambda self, depth: source)
+    with pytest.raises(UserError, match="the small model reads 1 words and the big one"):
+        small.tuner(small.first)
 
 
 def test_no_example_is_judged_by_a_model_that_was_trained_on_it(
