@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.baselines import SMOKE_ENCODER, SMOKE_PLAN, Recipe
 from common.costs.estimates import PIECES_PER_WORD, SPECIAL_TOKENS, forward_seconds, training_seconds
-from common.costs.flops import EncoderShape, embedding_flops, layer_flops, linear_flops
+from common.costs.flops import embedding_flops, layer_flops, linear_flops
 from common.costs.parameters import layer_parameters
 from common.models.tagger import EncoderTagger, tagging_loss, word_logits
 from common.run.replication import Run, Step
-from common.task_run import TaskRun
+from common.task_run import AnyTaskRun
 from common.tasks.tag_metrics import Counts, tag_counts, tag_parts
 from common.tasks.tagging import Sentence, TaggingTask
 from common.training.batches import BucketedBatches
@@ -54,71 +53,13 @@ TAGGING_RECIPES: Mapping[str, Recipe] = {
 
 
 @dataclass
-class TaggingRun:
-    """The data, the backbone, the baseline and the static ladder of one tagging task and seed.
-
-    Attributes:
-        shared: what it has in common with a task run; its data are never asked for.
-    """
-
-    shared: TaskRun
+class TaggingRun(AnyTaskRun):
+    """The data, the backbone, the baseline and the static ladder of one tagging task and seed."""
 
     @staticmethod
     def of(run: Run, task: str, seed: int, recipe: Recipe | None = None) -> TaggingRun:
         """A tagging run by the common recipe of the run's scale, or by a paper's own."""
-        return TaggingRun(TaskRun(run, task, seed, recipe or TAGGING_RECIPES[run.scale.name]))
-
-    # -- What it shares with a task run -------------------------------------------------------------------------------
-
-    @property
-    def run(self) -> Run:
-        """The run that it belongs to."""
-        return self.shared.run
-
-    @property
-    def task_name(self) -> str:
-        """The task."""
-        return self.shared.task_name
-
-    @property
-    def seed(self) -> int:
-        """Of every training."""
-        return self.shared.seed
-
-    @property
-    def label(self) -> str:
-        """How a plan names it."""
-        return self.shared.label
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the baseline is made."""
-        return self.shared.recipe
-
-    @property
-    def plan(self) -> TrainingPlan:
-        """The baseline's."""
-        return self.shared.plan
-
-    @property
-    def num_layers(self) -> int:
-        """The backbone's depth n."""
-        return self.shared.num_layers
-
-    @property
-    def shape(self) -> EncoderShape:
-        """The backbone's sizes."""
-        return self.shared.shape
-
-    @property
-    def device(self) -> torch.device:
-        """Where models are trained and asked."""
-        return self.shared.device
-
-    @property
-    def backbone(self) -> str:
-        """The backbone's name in records."""
-        return self.shared.backbone.backbone
+        return TaggingRun(run, task, seed, recipe or TAGGING_RECIPES[run.scale.name])
 
     # -- Data ---------------------------------------------------------------------------------------------------------
 
@@ -135,7 +76,7 @@ class TaggingRun:
     @cached_property
     def splits(self) -> dict[str, TaggedSplit]:
         """`train`, `tune` and `dev` as word pieces; no sentence is cut."""
-        source, positions = self.shared.backbone, positions_of(self.shared.backbone.encoder.config)
+        source, positions = self.backbone, positions_of(self.backbone.encoder.config)
         parts = {"train": self.task.train, "tune": self.task.tune, "dev": self.task.dev}
         return {name: encode_tagged(source.tokenizer, sentences, positions) for name, sentences in parts.items()}
 
@@ -159,7 +100,7 @@ class TaggingRun:
     def facts(self) -> dict[str, object]:
         """What every model of this run depends on, for an artifact's key."""
         return {
-            "encoder": self.shared.backbone.fingerprint,
+            "encoder": self.backbone.fingerprint,
             "task": self.task.fingerprint,
             "threads": torch.get_num_threads(),
         }
@@ -174,10 +115,10 @@ class TaggingRun:
         depth = layers or self.num_layers
         whole = depth == self.num_layers
         plan = self.plan if whole else self.recipe.shallow_plan(self.task_name, self.seed)
-        return self.shared.trained(
+        return self.trained(
             f"tagger-{depth}L",
             {**self.facts, "layers": depth},
-            lambda: EncoderTagger.fresh(self.shared.backbone.encoder.first_layers(depth), self.tags, self.seed),
+            lambda: EncoderTagger.fresh(self.backbone.encoder.first_layers(depth), self.tags, self.seed),
             lambda: BucketedBatches(self.splits["train"], plan.batch_size, plan.seed),
             tagging_loss,
             plan,
@@ -209,14 +150,8 @@ class TaggingRun:
         self, kind: str, facts: Mapping[str, object], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Named tensors, e.g. logits by split, computed if they are not there."""
-
-        def make(folder: Path) -> None:
-            save_file({name: t.contiguous() for name, t in compute().items()}, folder / "tensors.safetensors")
-
         sizes = {name: len(self.splits[name]) for name in ("tune", "dev")}
-        folder = self.shared.stored(kind, {**facts, "task": self.task.fingerprint, "splits": sizes}, make)
-        tensors: dict[str, Tensor] = load_file(folder / "tensors.safetensors")
-        return tensors
+        return self.kept_tensors(kind, {**facts, "task": self.task.fingerprint, "splits": sizes}, compute)
 
     # -- What it will take --------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class TaggingComparison:
         systems = [*self._static(), *(system for contender in self.contenders for system in contender.systems())]
         latency, throughput = self._clock(systems)
         self.run.run.keep(self._evidence(systems, latency, throughput))
-        row = Rows(self.run.task_name, self.run.seed, self.run.backbone, len(self.run.task.dev))
+        row = Rows(self.run.task_name, self.run.seed, self.run.backbone.backbone, len(self.run.task.dev))
         labels = self.run.labels("dev")
         constants = (self.run.counts("dev", np.full_like(labels, tag)).points for tag in range(self.run.tags))
         rows = [row("comparison", "constant answer", "score", max(constants), "points")]
@@ -139,7 +139,7 @@ class TaggingComparison:
 
     def _from_words(self, system: TaggingSystem, sentences: Sequence[Sentence]) -> object:
         """Split into pieces, then tag."""
-        source = self.run.shared.backbone
+        source = self.run.backbone
         split = encode_tagged(source.tokenizer, sentences, positions_of(source.encoder.config))
         return system.arm(split.batch(range(len(sentences))).to(self.run.run.timing_device))
 

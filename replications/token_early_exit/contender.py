@@ -223,7 +223,7 @@ class Sentee(TokenContender):
         """The model of stage 1."""
         run, stage = self.tagging_run, self.settings.stage_one
         plan = replace(stage.plan, seed=run.seed)
-        fresh = lambda: TokenExits.fresh(run.shared.backbone.encoder, run.tags, run.seed)  # noqa: E731
+        fresh = lambda: TokenExits.fresh(run.backbone.encoder, run.tags, run.seed)  # noqa: E731
         batches = lambda: BucketedBatches(run.splits["train"], plan.batch_size, plan.seed)  # noqa: E731
         return trained_in_two(run, "token-exits-stage-1", {}, fresh, batches, joint_loss, plan, stage.frozen_epochs)
 
@@ -368,7 +368,7 @@ def trained_in_two(
     rate = adamw_with_rate(HEAD_RATE * plan.learning_rate)
     known = {**run.facts, **facts, "heads' rate": HEAD_RATE, "frozen epochs": frozen_epochs}
     if not frozen_epochs:
-        return run.shared.trained(kind, known, fresh, batches, loss, plan, make_optimizer=rate)
+        return run.trained(kind, known, fresh, batches, loss, plan, make_optimizer=rate)
 
     def frozen() -> TokenExits:
         model = fresh()
@@ -376,9 +376,9 @@ def trained_in_two(
         return model
 
     alone = replace(plan, epochs=frozen_epochs)
-    begun = run.shared.trained(f"{kind}-heads", known, frozen, batches, loss, alone, make_optimizer=rate)
+    begun = run.trained(f"{kind}-heads", known, frozen, batches, loss, alone, make_optimizer=rate)
     goes_on = {**known, "begun": begun.name}
-    return run.shared.trained(kind, goes_on, lambda: TokenExits.load(begun), batches, loss, plan, make_optimizer=rate)
+    return run.trained(kind, goes_on, lambda: TokenExits.load(begun), batches, loss, plan, make_optimizer=rate)
 
 
 class TokeeAlone(Tokee):

@@ -96,7 +96,7 @@ class Findings:
         self.clock = OnTheClock(self.run, main)
         batched = self.clock.in_batches()
         self.run.run.keep(evidence_of(self.scored, self.clock, self.depths, [*main, *variants], batched))
-        row = Rows(self.run.task_name, self.run.seed, self.run.backbone, len(self.run.task.dev))
+        row = Rows(self.run.task_name, self.run.seed, self.run.backbone.backbone, len(self.run.task.dev))
         shown = [system for system in main if system.setting == speed_name(SHOWN_SPEED)]
         rows = [*self.main_results(row, main, batched), *self.stage_two(row, variants)]
         rows += [*self.curves(row), *self.by_layer(row), *self.by_kind(row, shown)]
@@ -128,7 +128,7 @@ class Findings:
             )
             how = {**at, "timed": True, "note": "batches of 32"}
             yield row(name, system.name, "throughput_ratio", batched.speedup(system.arm), "ratio", **how)
-        for arm, static in ((TRUNCATED, static_name(self.run.shared.half)), (CONTROL, CONTROL)):
+        for arm, static in ((TRUNCATED, static_name(self.run.half)), (CONTROL, CONTROL)):
             yield row(name, static, "time_speedup", clocked.speedup(arm), "ratio", timed=True)
         yield row(
             name, CONTROL, "throughput_ratio", batched.speedup(CONTROL), "ratio", timed=True, note="batches of 32"

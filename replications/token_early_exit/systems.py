@@ -144,7 +144,7 @@ class OnTheClock:
         """All arms interleaved, one sentence at a time."""
         path = self.run.run.scratch / f"{self.run.task_name}-{self.run.seed}.npz"
         if not path.exists():
-            half = self.run.tagger(self.run.shared.half).to(self.run.run.timing_device)
+            half = self.run.tagger(self.run.half).to(self.run.run.timing_device)
             self.clock.one_by_one({**self._arms(), TRUNCATED: half}).save(path)
         return Clocked.load(path)
 
@@ -162,7 +162,7 @@ def evidence_of(
 ) -> Evidence:
     """Everyone's answers, exit layers, FLOPs and seconds on dev."""
     run, clocked = scored.run, clock.one_by_one
-    half = static_name(run.shared.half)
+    half = static_name(run.half)
     arrays: dict[str, NDArray] = {
         LABELS: run.labels("dev"),
         WORDS: np.array(run.splits["dev"].words),

@@ -102,7 +102,7 @@ def tagged(tokee: Tokee, rule: Rule, texts: Iterator[Sentence]) -> Iterator[list
     """
     run = tokee.tagging_run
     model, tags = tokee.model().to(run.device), run.task.tags
-    source = run.shared.backbone
+    source = run.backbone
     waiting: list[Sentence] = []
     for sentence in (*texts, None):
         if sentence is not None:

@@ -42,7 +42,7 @@ def test_stage_two_begins_where_stage_one_ended(run: TaggingRun) -> None:
 
 
 def test_classifiers_can_begin_alone_on_a_frozen_encoder(run: TaggingRun) -> None:
-    fresh = lambda: TokenExits.fresh(run.shared.backbone.encoder, run.tags, 0)  # noqa: E731
+    fresh = lambda: TokenExits.fresh(run.backbone.encoder, run.tags, 0)  # noqa: E731
     plan = run.plan
     folder = trained_in_two(run, "two", {}, fresh, lambda: run.batches, joint_loss, plan, frozen_epochs=1)
     alone = next(run.run.store.root.glob("objects/*/heads.safetensors"), None)
@@ -50,7 +50,7 @@ def test_classifiers_can_begin_alone_on_a_frozen_encoder(run: TaggingRun) -> Non
     begun = [path for path in _folders(run) if "two-heads" in path.read_text()]
     assert len(begun) == 1
     heads = TokenExits.load(begun[0].parent)
-    word = run.shared.backbone.encoder.word_embeddings
+    word = run.backbone.encoder.word_embeddings
     assert torch.equal(heads.encoder.word_embeddings, word)
     assert not torch.equal(TokenExits.load(folder).encoder.word_embeddings, word)
 
