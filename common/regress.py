@@ -7,21 +7,31 @@ quantities may move a little, because another CPU rounds differently. The baseli
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
 from common.records.measurements import Measurement, read_measurements
 from common.run.progress import say
-from common.run.replication import RESULTS, Replication, choose
+from common.run.replication import RESULTS, ROOT, Replication, choose
 from common.run.runner import Request, prepare, run_steps, write_run
 from common.scales import find_scale
+from common.timing.threads import usable_cores
 
 SMOKE = Request(find_scale("smoke"), "builtin", None, 1, ())
+
+COMMAND = (sys.executable, "-m", "common.cli")
+
+MOST_AT_ONCE = 8
+"""Papers, since each takes a gigabyte or two."""
 
 TOLERANCES = {
     "points": 3.0,
@@ -57,21 +67,48 @@ class Difference:
 def regress(*, update: bool = False, paper: str = "all") -> int:
     """Run every paper, or one, at the smoke scale and compare; 0 if nothing moved, else 1.
 
-    With `update` the fresh records become the baselines.
+    With `update` the fresh records become the baselines. Several papers run side by side.
 
     Raises:
         UserError: a paper has no baseline yet, or there is no such paper.
     """
     replications = choose(paper)
-    if update:
-        for replication in replications:
-            fresh_smoke(replication, keep_in=_baseline(replication))
-            say(f"{replication.slug}: baseline written to {_baseline(replication)}")
-        return 0
     # All are read before the first run, so that a missing one shows at once.
-    before = {replication.slug: _read_baseline(replication) for replication in replications}
-    moved = [_report(r.slug, before[r.slug], fresh_smoke(r, keep_in=None)) for r in replications]
-    return 1 if any(moved) else 0
+    before = {} if update else {replication.slug: _read_baseline(replication) for replication in replications}
+    if len(replications) > 1:
+        return _side_by_side([replication.slug for replication in replications], update=update)
+    (replication,) = replications
+    if update:
+        fresh_smoke(replication, keep_in=_baseline(replication))
+        say(f"{replication.slug}: baseline written to {_baseline(replication)}")
+        return 0
+    return 1 if _report(replication.slug, before[replication.slug], fresh_smoke(replication, keep_in=None)) else 0
+
+
+def _side_by_side(slugs: Sequence[str], *, update: bool) -> int:
+    """A process with one thread for each paper, as many at once as there are cores; 1 if one of them ends otherwise.
+
+    The models are so small that a second thread would wait more than it computes.
+    """
+
+    def measured(slug: str) -> subprocess.CompletedProcess[str]:
+        say(f"{slug}: begun")
+        command = [*COMMAND, "regress", "--paper", slug, *(["--update"] if update else [])]
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True)
+
+    failed = []
+    with ThreadPoolExecutor(min(usable_cores(), MOST_AT_ONCE)) as pool:
+        jobs = {pool.submit(measured, slug): slug for slug in slugs}
+        for number, job in enumerate(as_completed(jobs), 1):
+            done, slug = job.result(), jobs[job]
+            print(done.stdout, end="", flush=True)
+            if done.returncode:
+                failed.append(slug)
+                say(done.stderr.strip())
+            say(f"[{number}/{len(slugs)}] {slug}: {'moved or failed' if done.returncode else 'as it was'}")
+    say(f"moved or failed: {', '.join(failed)}" if failed else "nothing moved")
+    return 1 if failed else 0
 
 
 def _baseline(replication: Replication) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.fake_paper import FakePaper
 
-from common import cli
+from common import cli, regress
 from common.records.measurements import Measurement, read_measurements
 from common.regress import TOLERANCES, compare
 
@@ -108,3 +111,29 @@ def test_one_paper_alone(fake: FakePaper, capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["regress", "--paper", "Fake_Paper"]) == 0
     assert cli.main(["regress", "--paper", "fake-papr"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+# -- Several papers ---------------------------------------------------------------------------------------------------
+
+STANDS_IN = """
+import os, sys
+slug = sys.argv[-1]
+print(f"{slug}: with {os.environ['OMP_NUM_THREADS']} thread")
+if slug == "fails":
+    sys.exit("what went wrong")
+"""
+
+
+@pytest.mark.parametrize(
+    ("slugs", "code", "end"), [(("a", "b"), 0, "nothing moved"), (("a", "fails", "b"), 1, "fails")]
+)
+def test_papers_run_side_by_side_and_one_that_fails_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slugs: tuple[str, ...], code: int, end: str
+) -> None:
+    monkeypatch.setattr(regress, "COMMAND", (sys.executable, "-c", STANDS_IN))
+    monkeypatch.setattr(regress, "choose", lambda paper: [SimpleNamespace(slug=slug) for slug in slugs])
+    monkeypatch.setattr(regress, "_read_baseline", lambda replication: [])
+    assert regress.regress() == code
+    out, err = capsys.readouterr()
+    assert sorted(out.splitlines()) == sorted(f"{slug}: with 1 thread" for slug in slugs)
+    assert err.splitlines()[-1].endswith(end) and ("what went wrong" in err) == bool(code)
