@@ -181,10 +181,12 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _report(_: argparse.Namespace) -> int:
+    from common.reporting.made import Made
     from common.reporting.report import report
+    from common.run.artifacts import default_root
     from common.run.replication import README, RESULTS, ROOT, TABLES, find_replications
 
-    for path in report(find_replications(), RESULTS, TABLES, README):
+    for path in report(find_replications(), RESULTS, TABLES, README, Made.under(default_root())):
         print(path.relative_to(ROOT))
     return 0
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from common.records.measurements import write_text
-from common.records.runs import LOCAL, RunRecord, find_runs, read_run
+from common.compare.report import report_comparison
+from common.records.runs import LOCAL, RunRecord, read_run
+from common.reporting.made import Made
+from common.run.artifacts import default_root
 from common.run.command import Part, carry_out, shown
 from common.run.replication import RESULTS, ROOT, TABLES, Experiments, Replication, find_replications
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from common.paper import Paper
 
 FOLDER = ROOT / "common" / "compare"
-VERDICT = "which-method.md"
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,7 @@ def record_comparison(part: Part, results: Path = RESULTS, tables: Path = TABLES
     """Carry out a comparison, write it to the committed record, then its tables and figures."""
     for folder in carry_out(part, lambda name: results / "compare" / name):
         print(verdict_text(read_run(folder)))
-    report_comparison(results, tables)
-
-
-def report_comparison(results: Path, tables: Path) -> list[Path]:
-    """Regenerate tables, figures and the verdicts in words from the committed records."""
-    from common.reporting.tables import write_tables
-
-    chosen, runs = comparison(), find_runs(results, "compare")
-    if not runs:
-        return []
-    written: list[Path] = []
-    for run in runs:
-        written += write_run_report(chosen, run, results / "compare" / run.name)
-    page = tables / "compare" / VERDICT
-    write_text(page, "\n".join(verdict_text(run) for run in runs))
-    return [*written, *write_tables(chosen.paper, runs, tables / "compare"), page]
+    report_comparison(results, tables, Made.under(default_root()))
 
 
 def write_run_report(chosen: Replication, run: RunRecord, folder: Path) -> list[Path]:

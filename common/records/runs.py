@@ -88,14 +88,19 @@ class RunRecord:
         return tuple(m for m in self.measurements if m.experiment == experiment)
 
 
+def find_folders(results_dir: Path, paper_slug: str) -> list[Path]:
+    """The folders of the runs recorded for a paper, by name, without users' own; none where nothing has been run."""
+    files = sorted((results_dir / paper_slug).glob("*/measurements.jsonl"))
+    return [file.parent for file in files if not file.parent.name.endswith(LOCAL)]
+
+
 def find_runs(results_dir: Path, paper_slug: str) -> list[RunRecord]:
-    """Return the runs recorded for a paper, by name, without users' own; none where nothing has been run.
+    """Return the runs recorded for a paper, as `find_folders` finds them.
 
     Raises:
         UserError: a record file is malformed.
     """
-    files = sorted((results_dir / paper_slug).glob("*/measurements.jsonl"))
-    return [read_run(file.parent) for file in files if not file.parent.name.endswith(LOCAL)]
+    return [read_run(folder) for folder in find_folders(results_dir, paper_slug)]
 
 
 def read_run(folder: Path) -> RunRecord:

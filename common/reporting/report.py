@@ -1,20 +1,22 @@
 """Everything that follows from the records: verdicts, figures, tables and the README's scoreboard.
 
-Nothing is trained or measured here, so it can be repeated at will. A run with an untrained encoder (smoke) gets
-verdicts and figures in its own folder, but stays out of the tables and the scoreboard, which compare results.
+Nothing is trained or measured here, so it can be repeated at will, and what is as it was made is not made again
+(`common.reporting.made`). A run with an untrained encoder (smoke) gets verdicts and figures in its own folder, but
+stays out of the tables and the scoreboard, which compare results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.records.measurements import ClaimResult, write_json, write_text
-from common.records.runs import RunRecord, find_runs, read_run
+from common.records.runs import RunRecord, find_folders, find_runs, read_run
 from common.reporting.blocks import update_block
 from common.reporting.figures import write_figures
 from common.reporting.ledger import ledger, write_ledger
+from common.reporting.made import JUDGED, MEASURED, Made, code_digest, records_digest
 from common.reporting.overview import PaperRuns
 from common.reporting.paper_page import facts_markdown
 from common.reporting.scoreboard import measured_text, not_run_markdown, scoreboard
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from common.run.replication import Replication
 
 
-def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
+def report(replications: Iterable[Replication], results: Path, tables: Path, readme: Path, made: Made) -> list[Path]:
     """Regenerate verdicts, figures, tables, each paper's README facts, the scoreboard, the ledger, what was not run.
 
     Args:
@@ -35,45 +37,55 @@ def report(replications: Iterable[Replication], results: Path, tables: Path, rea
         results: folder of the records, `<results>/<paper>/<run>/`.
         tables: where tables go, `<tables>/<paper>/`.
         readme: a Markdown file with the markers of the block `scoreboard`; each paper's own README has a block `facts`.
+        made: notes on what was made before.
 
     Returns:
-        The files written.
+        The files that follow from the records, made now or before.
 
     Raises:
         UserError: a record or a paper.yaml is malformed, the markers are missing, or a file cannot be written.
     """
-    written, entries = [], []
-    for replication in replications:
-        paper = replication.paper
-        written += report_paper(replication, results, tables)
-        entries.append(PaperRuns(paper, tuple(comparable(find_runs(results, paper.slug)))))
-        own = replication.folder / "README.md"
-        update_block(own, "facts", facts_markdown(entries[-1]))
-        written.append(own)
-    from common.compare.command import report_comparison
+    from common.compare.report import report_comparison
 
-    written += report_comparison(results, tables)
+    papers = list(replications)
+    written = [path for one in papers for path in report_paper(one, results, tables, made)]
+    written += report_comparison(results, tables, made)
+    folders = [folder for one in papers for folder in find_folders(results, one.slug)]
+    made_from = records_digest(folders, JUDGED, code_digest(*(one.folder for one in papers)))
+    return written + made.once(readme, made_from, lambda: _write_pages(papers, results, tables, readme))
+
+
+def _write_pages(papers: Sequence[Replication], results: Path, tables: Path, readme: Path) -> list[Path]:
+    """Each paper's README facts, the scoreboard, the ledger, and what was not run."""
+    entries = [PaperRuns(one.paper, tuple(comparable(find_runs(results, one.slug)))) for one in papers]
+    own = [one.folder / "README.md" for one in papers]
+    for path, entry in zip(own, entries, strict=True):
+        update_block(path, "facts", facts_markdown(entry))
     update_block(readme, "scoreboard", scoreboard(entries))
     not_run = tables / NOT_RUN
     write_text(not_run, not_run_markdown(entries))
-    return [*written, *write_ledger(ledger(entries), results), not_run, readme]
+    return [*own, *write_ledger(ledger(entries), results), not_run, readme]
 
 
-def report_paper(replication: Replication, results: Path, tables: Path) -> list[Path]:
+def report_paper(replication: Replication, results: Path, tables: Path, made: Made) -> list[Path]:
     """Regenerate one paper's verdicts and figures (beside its records) and its tables.
 
     Returns and raises as `report`.
     """
-    paper, runs = replication.paper, find_runs(results, replication.slug)
-    written = []
-    for run in runs:
-        written += report_run(replication, results / paper.slug / run.name)
-    runs = find_runs(results, replication.slug)
-    return written + write_tables(paper, comparable(runs), tables / paper.slug)
+    code, written = code_digest(replication.folder), []
+    folders, out = find_folders(results, replication.slug), tables / replication.slug
+    for folder in folders:
+        made_from = records_digest([folder], MEASURED, code)
+        written += made.once(folder, made_from, lambda folder=folder: report_run(replication, folder))  # type: ignore[misc]
+
+    def make() -> list[Path]:
+        return write_tables(replication.paper, comparable(find_runs(results, replication.slug)), out)
+
+    return written + made.once(out, records_digest(folders, JUDGED, code), make)
 
 
 def report_run(replication: Replication, folder: Path) -> list[Path]:
-    """Regenerate one run's verdicts and figures in its own folder, be it a record or a user's own.
+    """Make one run's verdicts and figures in its own folder, be it a record or a user's own.
 
     Returns and raises as `report`.
     """

@@ -115,13 +115,14 @@ def reproduce(part: Part, results: Path = RESULTS) -> None:
 
 def record(part: Part, results: Path = RESULTS, tables: Path = TABLES) -> None:
     """Carry out a run and write it to the committed record, then the paper's verdicts, figures and tables."""
+    from common.reporting.made import Made
     from common.reporting.report import report_paper, verdict_lines
 
     slug = part.replication.slug
     find_runs(results, slug)
     check_writable(tables / slug)
     folders = carry_out(part, lambda name: results / slug / name)
-    report_paper(part.replication, results, tables)
+    report_paper(part.replication, results, tables, Made.under(default_root()))
     for folder in folders:
         print(f"\n{slug}, run {folder.name}: {shown(folder)}")
         for line in verdict_lines(read_claims(folder / "claims.json")):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from common.compare.command import VERDICT, comparison
+from common.compare.command import comparison
+from common.compare.report import VERDICT
 from common.errors import UserError
 from common.records.measurements import atomic_write
 from common.records.runs import find_runs

@@ -1,6 +1,7 @@
 """The text of `make list`, and the whole report on a folder of records."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from common.errors import UserError
 from common.paper import Paper
 from common.records.claims import Cell, Decision
 from common.records.effects import Component, Effect
-from common.records.measurements import Measurement, write_measurements
-from common.records.runs import find_runs
+from common.records.measurements import Measurement, write_measurements, write_text
+from common.records.runs import RunRecord, find_runs
 from common.reporting.blocks import markers, update_block
+from common.reporting.made import Made
 from common.reporting.overview import overview
 from common.reporting.report import report, verdict_lines
 
@@ -49,7 +51,13 @@ def reported(paper: Paper, results: Path, tmp_path: Path) -> list[Path]:
     folder = tmp_path / "replications" / "a-paper"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text(f"# A paper\n\n{FACTS}\n")
-    return report([replication_of(paper, tmp_path)], results, tmp_path / "tables", readme)
+    return again(paper, tmp_path)
+
+
+def again(paper: Paper, tmp_path: Path) -> list[Path]:
+    """`make tables` on the folder of records."""
+    made, readme = Made(tmp_path / "made"), tmp_path / "README.md"
+    return report([replication_of(paper, tmp_path)], tmp_path / "results", tmp_path / "tables", readme, made)
 
 
 def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[Path], tmp_path: Path) -> None:
@@ -87,10 +95,102 @@ def test_untrained_runs_stay_out_of_tables_and_claims(reported: list[Path], tmp_
         assert "12.3" not in text
 
 
-def test_reporting_twice_changes_nothing(reported: list[Path], paper: Paper, results: Path, tmp_path: Path) -> None:
-    before = {path: path.read_bytes() for path in reported}
-    again = report([replication_of(paper, tmp_path)], results, tmp_path / "tables", tmp_path / "README.md")
-    assert {path: path.read_bytes() for path in again} == before
+def test_reporting_twice_makes_nothing_again(reported: list[Path], paper: Paper, tmp_path: Path) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in reported}
+    assert sorted(again(paper, tmp_path)) == sorted(reported)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in reported} == before
+
+
+def test_what_is_made_once_more_has_the_same_bytes(reported: list[Path], paper: Paper, tmp_path: Path) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_ino) for path in reported}
+    shutil.rmtree(tmp_path / "made")
+    again(paper, tmp_path)
+    for path, (content, file) in before.items():
+        assert path.read_bytes() == content and path.stat().st_ino != file
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are files with a word: it takes a second to draw one."""
+
+    def write_figures(paper: Paper, run: RunRecord, folder: Path) -> list[Path]:
+        path = folder / "figure1.png"
+        write_text(path, "a figure")
+        return [path]
+
+    monkeypatch.setattr("common.reporting.report.write_figures", write_figures)
+
+
+RUN, TABLE = "results/a-paper/mini-files", "tables/a-paper/table1.md"
+
+
+def another_number(folder: Path) -> None:
+    path = folder / RUN / "measurements.jsonl"
+    path.write_text(path.read_text().replace("88.0", "77.0"))
+
+
+def other_code(folder: Path) -> None:
+    (folder / "replications/a-paper/claims.py").write_text("DECIDERS = {}\n")
+
+
+def no_table(folder: Path) -> None:
+    (folder / TABLE).unlink()
+
+
+def a_table_edited_by_hand(folder: Path) -> None:
+    (folder / TABLE).write_text((folder / TABLE).read_text().replace("88.0", "99.9"))
+
+
+def no_verdicts(folder: Path) -> None:
+    (folder / RUN / "claims.json").unlink()
+
+
+def no_ledger(folder: Path) -> None:
+    (folder / "results/ledger.csv").unlink()
+
+
+def a_scoreboard_edited_by_hand(folder: Path) -> None:
+    (folder / "README.md").write_text((folder / "README.md").read_text().replace("| 1 |", "| 9 |"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "remade"),
+    [
+        (another_number, {RUN, "tables/a-paper", "."}),
+        (other_code, {RUN, "results/a-paper/smoke-builtin", "tables/a-paper", "."}),
+        (no_table, {"tables/a-paper"}),
+        (a_table_edited_by_hand, {"tables/a-paper"}),
+        (no_verdicts, {RUN}),
+        (no_ledger, {"."}),
+        (a_scoreboard_edited_by_hand, {"."}),
+    ],
+)
+def test_what_changed_is_made_again_and_nothing_else(
+    undrawn: None, reported: list[Path], paper: Paper, tmp_path: Path, spoil: Callable[[Path], None], remade: set[str]
+) -> None:
+    """Of the run's folder, the paper's tables, and the pages over all papers, by a file of each."""
+    pieces = {
+        RUN: f"{RUN}/figures/figure1.png",
+        "results/a-paper/smoke-builtin": "results/a-paper/smoke-builtin/figures/figure1.png",
+        "tables/a-paper": "tables/a-paper/all.tex",
+        ".": "results/ledger.md",
+    }
+    spoil(tmp_path)
+    before = {piece: (tmp_path / file).stat().st_ino for piece, file in pieces.items()}
+    again(paper, tmp_path)
+    assert {piece for piece, file in pieces.items() if (tmp_path / file).stat().st_ino != before[piece]} == remade
+    text, number = (tmp_path / TABLE).read_text(), "77.0" if spoil is another_number else "88.0"
+    assert number in text and "99.9" not in text and "| 9 |" not in (tmp_path / "README.md").read_text()
+    assert all(path.is_file() for path in reported)
+
+
+def test_a_damaged_note_makes_once_more(undrawn: None, reported: list[Path], paper: Paper, tmp_path: Path) -> None:
+    file = (tmp_path / TABLE).stat().st_ino
+    for note in (tmp_path / "made").iterdir():
+        note.write_text("{")
+    again(paper, tmp_path)
+    assert (tmp_path / TABLE).stat().st_ino != file
+    assert all(json.loads(note.read_text()) for note in (tmp_path / "made").iterdir())
 
 
 def test_the_readme_gets_the_scoreboard_and_keeps_the_rest(reported: list[Path], tmp_path: Path) -> None:
