@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,18 +97,19 @@ class Effect:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval, low and high."""
-        from scipy.stats import t
+        # SciPy's t distribution is these two functions; all of `scipy.stats` takes seconds to load.
+        from scipy.special import stdtrit
 
-        reach = float(t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error if self.error > 0 else 0.0
+        reach = float(stdtrit(self.freedom, (1 + LEVEL) / 2)) * self.error if self.error > 0 else 0.0
         return self.value - reach, self.value + reach
 
     def p_above(self, target: float) -> float:
         """One-sided p of "the effect is not above `target`": small where it surely is."""
-        from scipy.stats import t
+        from scipy.special import stdtr
 
         if self.error == 0:
             return 0.0 if self.value > target else 1.0
-        return float(t.sf((self.value - target) / self.error, self.freedom))
+        return float(stdtr(self.freedom, -(self.value - target) / self.error))
 
     def p_below(self, target: float) -> float:
         """One-sided p of "the effect is not below `target`"."""
@@ -204,16 +205,31 @@ def holm(p_values: Sequence[float], alpha: float = (1 - LEVEL) / 2) -> list[bool
 
 def _replicates(task: str, seeds: list[list[Array]], statistic: Statistic, n: int, strata: Array | None) -> Array:
     """(seeds, RESAMPLES) values of `statistic` on resampled examples, the same ones for every seed."""
+    found = [
+        np.stack([np.asarray(statistic(*(np.take(a, drawn) for a in arrays), axis=-1)) for arrays in seeds])
+        for drawn in _drawn(task, n, strata)
+    ]
+    return np.concatenate(found, axis=1).astype(float)
+
+
+def _drawn(task: str, n: int, strata: Array | None) -> Iterable[Array]:
+    """RESAMPLES draws of n examples, some at a time: (count, n) positions, the same ones for equal arguments."""
+    if strata is None and RESAMPLES * n <= BATCH_ELEMENTS:
+        return (_kept_draws(task, n, RESAMPLES),)
+    return _fresh_draws(task, n, RESAMPLES, strata)
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(task: str, n: int, resamples: int) -> Array:
+    """Remembered, because a paper's claims ask for the draws of a task dozens of times."""
+    return np.concatenate(list(_fresh_draws(task, n, resamples, None)))
+
+
+def _fresh_draws(task: str, n: int, resamples: int, strata: Array | None) -> Iterator[Array]:
     rng = np.random.default_rng(zlib.crc32(task.encode()))
     batch = max(1, BATCH_ELEMENTS // n)
-    found = []
-    for start in range(0, RESAMPLES, batch):
-        count = min(batch, RESAMPLES - start)
-        drawn = draws(n, count, rng, strata)
-        found.append(
-            np.stack([np.asarray(statistic(*(np.take(a, drawn) for a in arrays), axis=-1)) for arrays in seeds])
-        )
-    return np.concatenate(found, axis=1).astype(float)
+    for start in range(0, resamples, batch):
+        yield draws(n, min(batch, resamples - start), rng, strata)
 
 
 def _common_length(seeds: list[list[Array]]) -> int:
