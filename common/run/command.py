@@ -6,7 +6,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
@@ -15,7 +15,7 @@ from common.records.runs import LOCAL, find_runs, read_run
 from common.run.artifacts import default_root
 from common.run.preflight import alone_at_work, check_room, check_writable, warn_if_busy
 from common.run.progress import RunProgress, duration, say
-from common.run.replication import RESULTS, ROOT, TABLES, Replication
+from common.run.replication import RESULTS, ROOT, TABLES, Journal, Replication
 from common.run.runner import Prepared, Request, names_and_seconds, prepare, run_steps, write_run
 
 
@@ -28,12 +28,20 @@ class Part:
         prepared: its runs, in order; the list is emptied as they are carried out.
         progress: of the whole command.
         first: number of its first step within the command.
+        journals: of the runs that are carried out. They are kept until the command ends: one that is interrupted later
+            goes on behind them.
     """
 
     replication: Replication
     prepared: list[Prepared]
     progress: RunProgress
     first: int = 0
+    journals: list[Journal] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """The part is done, and so is the command: the same one measures afresh."""
+        for journal in self.journals:
+            journal.clear()
 
 
 Finish = Callable[[Part], None]
@@ -52,7 +60,9 @@ def run_command(replications: Sequence[Replication], request: Request, finish: F
     started = time.monotonic()
     if len(replications) == 1:
         prepared = prepare(replications[0], request, default_root())
-        finish(Part(replications[0], prepared, RunProgress.on_stderr(*names_and_seconds(prepared))))
+        part = Part(replications[0], prepared, RunProgress.on_stderr(*names_and_seconds(prepared)))
+        finish(part)
+        part.forget()
         return 0
     failed = _run_several(replications, request, finish)
     say(f"done in {duration(time.monotonic() - started)}" + (f"; failed: {', '.join(failed)}" if failed else ""))
@@ -81,17 +91,22 @@ def _run_several(replications: Sequence[Replication], request: Request, finish: 
     for slug, refusal in refusals.items():
         say(f"reproduce: {slug}: {refusal}; the other papers go on")
     failed, progress = list(refusals), RunProgress.on_stderr(names, seconds)
+    done: list[Part] = []
     for replication in replications:
         if replication.slug in begins:
             try:
                 prepared = prepare(replication, request, default_root())
-                finish(Part(replication, prepared, progress, begins[replication.slug]))
+                part = Part(replication, prepared, progress, begins[replication.slug])
+                finish(part)
+                done.append(part)
             except UserError as error:
                 say(f"reproduce: {replication.slug}: {error}; the other papers go on")
                 failed.append(replication.slug)
             except Exception:
                 say(f"{traceback.format_exc()}reproduce: {replication.slug}: a defect, see above; the others go on")
                 failed.append(replication.slug)
+    for part in done:
+        part.forget()
     return failed
 
 
@@ -150,18 +165,22 @@ def carry_out(part: Part, target: Callable[[str], Path]) -> list[Path]:
     warn_if_busy()
     with alone_at_work(cache):
         for folder in folders:
-            first += _carry_out_one(part.prepared.pop(0), folder, part.progress, first)
+            prepared = part.prepared.pop(0)
+            first += _carry_out_one(prepared, folder, part.progress, first)
+            part.journals.append(prepared.journal)
+            del prepared
             # A finished run lets go of its data and models: the next one may need all of the memory.
             gc.collect()
     return folders
 
 
 def _carry_out_one(prepared: Prepared, folder: Path, progress: RunProgress, first: int) -> int:
-    """Execute one run and write its record; returns how many steps it had."""
+    """Execute one run and write its record, unless an interrupted command did; returns how many steps it had."""
     begun = time.monotonic()
     measurements = run_steps(prepared, progress, first)
-    write_run(folder, prepared, measurements, time.monotonic() - begun)
-    prepared.journal.clear()
+    if not prepared.journal.is_recorded_in(folder):
+        write_run(folder, prepared, measurements, time.monotonic() - begun)
+        prepared.journal.recorded_in(folder)
     return len(prepared.steps)
 
 

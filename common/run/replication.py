@@ -51,6 +51,9 @@ README = ROOT / "README.md"
 HELD_BACK = 8
 """At most one training example in so many is held back for choosing thresholds."""
 
+RECORDED = "recorded-in.txt"
+"""In a journal: the folder of the finished run's record."""
+
 LEAST_TRAIN = 2 * HELD_BACK
 LEAST_DEV = 2
 
@@ -370,6 +373,15 @@ class Journal:
 
         kept = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.loads.json"))]
         return [Load(*load) for loads in kept for load in loads]
+
+    def recorded_in(self, folder: Path) -> None:
+        """All steps are done, and the record is in `folder`."""
+        write_text(self.folder / RECORDED, str(folder))
+
+    def is_recorded_in(self, folder: Path) -> bool:
+        """Whether it is, and is still there."""
+        note = self.folder / RECORDED
+        return note.exists() and note.read_text(encoding="utf-8") == str(folder) and folder.is_dir()
 
     def clear(self) -> None:
         """Forget everything: the run is complete."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from kit.fake_paper import FakePaper
 
 from common import cli
@@ -113,64 +112,6 @@ def test_a_typo_in_paper_yaml_is_found_before_any_work(fake: FakePaper, refused:
     message = refused(*command)
     assert f"{fake.slug}/paper.yaml" in message and "headlin" in message
     assert fake.calls() == [] and fake.everything() == {}
-
-
-@pytest.fixture
-def two_papers(fake: FakePaper, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a second paper, which comes after the first."""
-    other = fake.folder.with_name("other_paper")
-    other.mkdir()
-    for path in fake.folder.iterdir():
-        (other / path.name).write_text(path.read_text())
-    paper = yaml.safe_load((fake.folder / "paper.yaml").read_text())
-    (other / "paper.yaml").write_text(yaml.safe_dump({**paper, "slug": "other_paper"}))
-    both = find_replications(fake.folder.parent)
-    assert [replication.slug for replication in both] == ["fake_paper", "other_paper"]
-    monkeypatch.setattr("common.run.replication.find_replications", lambda: both)
-    return other
-
-
-def test_many_papers_have_one_progress(two_papers: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "all", "--scale", "smoke"]) == 0
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
-    assert lines[0].startswith("[1/6] paper 1 of 2, fake_paper: first")
-    assert lines[-1].startswith("[6/6] paper 2 of 2, other_paper: third")
-    assert len(lines) == 6, "without a terminal, a line a step"
-
-
-def test_of_many_papers_what_one_refuses_is_said_first_and_stops_no_other(
-    two_papers: Path, fake: FakePaper, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (two_papers / "paper.yaml").write_text("slug: [")
-    assert cli.main(["run", "all", "--scale", "smoke"]) == 1
-    err = capsys.readouterr().err
-    assert "other_paper/paper.yaml" in err and err.index("the other papers go on") < err.index("first")
-    assert "failed: other_paper" in err
-    assert fake.own_folder().is_dir() and not (fake.results / "other_paper").exists()
-
-
-def test_a_paper_that_fails_midway_stops_no_other(
-    two_papers: Path, fake: FakePaper, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.trouble(second="fail")
-    assert cli.main(["run", "all", "--scale", "smoke"]) == 1
-    err = capsys.readouterr().err
-    assert "RuntimeError: a defect" in err and "failed: fake_paper" in err
-    assert not fake.own_folder().exists()
-    assert (fake.results / "other_paper" / "smoke-builtin@local" / "measurements.jsonl").exists()
-
-
-def test_the_plan_of_many_papers_shows_what_one_would_refuse(
-    two_papers: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (two_papers.parent / "fake_paper" / "paper.yaml").write_text("slug: [")
-    assert cli.main(["plan", "all", "--scale", "smoke"]) == 2
-    out = capsys.readouterr().out
-    assert "fake_paper: would not run: " in out and "other_paper:\nsmoke-builtin: 3 steps" in out
-
-
-def test_what_every_paper_refuses_is_an_error_like_any_other(two_papers: Path, refused: Refused) -> None:
-    assert "no task 'sentimnt'" in refused("run", "all", "--scale", "smoke", "--tasks", "sentimnt")
 
 
 def test_a_malformed_record_is_named_by_file_and_line(

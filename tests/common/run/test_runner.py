@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -137,6 +138,28 @@ def test_an_interrupted_run_goes_on_where_it_was(fake: FakePaper, capsys: pytest
     assert fake.calls() == ["first", "second", "second", "third"]
     counted = {m.system: m.n for m in read_measurements(fake.own_folder() / "measurements.jsonl") if not m.timed}
     assert counted == {"first": 1, "second": 3, "third": 4}, "the first step's numbers are those of before"
+
+
+def test_a_run_finished_before_the_interruption_is_not_run_again(fake: FakePaper) -> None:
+    """The shapes come after the trained run, and the command ends with both."""
+    fake.trouble(shapes="interrupt")
+    assert cli.main(["run", "fake-paper"]) == 130
+    before = fake.everything()
+    assert any("mini-builtin@local" in path for path in before)
+    fake.trouble()
+    assert cli.main(["run", "fake-paper"]) == 0
+    assert fake.calls() == ["first", "second", "third", "shapes", "shapes"]
+    now = fake.everything()
+    assert {path: now[path] for path in before} == before and fake.journals() == []
+
+
+def test_a_record_that_was_thrown_away_is_written_again(fake: FakePaper) -> None:
+    fake.trouble(shapes="interrupt")
+    assert cli.main(["run", "fake-paper"]) == 130
+    shutil.rmtree(fake.own_folder("mini-builtin"))
+    fake.trouble()
+    assert cli.main(["run", "fake-paper"]) == 0
+    assert (fake.own_folder("mini-builtin") / "environment.json").exists()
 
 
 def test_a_finished_run_is_measured_afresh(fake: FakePaper) -> None:
