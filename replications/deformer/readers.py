@@ -98,9 +98,10 @@ class Readers:
 
     @property
     def ablation(self) -> list[Reader]:
-        """DeFormer, without LRS, without both."""
+        """DeFormer, without LRS (where that is not spared), without both."""
         no_lrs = LossWeights(PUBLISHED_WEIGHTS.alpha, 0.0, PUBLISHED_WEIGHTS.gamma)
-        readers = [self.main, Reader(NO_LRS, self.k, no_lrs), self.plain]
+        middle = [] if self.settings.leaves_out(self.reading.run) else [Reader(NO_LRS, self.k, no_lrs)]
+        readers = [self.main, *middle, self.plain]
         if self.settings.printed_kl and self.is_first:
             readers.append(Reader(PRINTED_KL, self.k, PUBLISHED_WEIGHTS, "paper"))
         return readers
@@ -108,7 +109,8 @@ class Readers:
     @property
     def sweep(self) -> list[Reader]:
         """The plain DeFormer at several depths; at the paper's alone where the seed is spared."""
-        depths = self.settings.sweep_depths(self.layers) if self.is_first else (self.k,)
+        swept = self.is_first and not self.settings.leaves_out(self.reading.run)
+        depths = self.settings.sweep_depths(self.layers) if swept else (self.k,)
         return [Reader(PLAIN, k) for k in depths]
 
     @property

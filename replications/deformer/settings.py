@@ -48,6 +48,7 @@ class Settings:
         trials: of the search for loss weights, for the first seed of a reading task; 0: none.
         trial_share: of the training windows that a trial learns from.
         printed_kl: whether the divergence is tried in the printed direction, too.
+        spares_one_seed: whether a run of one seed leaves out the sweep, DeFormer without LRS and the generated pairs.
     """
 
     recipe: Recipe
@@ -55,6 +56,11 @@ class Settings:
     trials: int
     trial_share: float = 0.25
     printed_kl: bool = False
+    spares_one_seed: bool = False
+
+    def leaves_out(self, run: Run) -> bool:
+        """Whether a run trains the reading task's main systems alone."""
+        return self.spares_one_seed and len(run.seeds) == 1
 
     def sweep_depths(self, layers: int) -> tuple[int, ...]:
         """The depths of the sweep, that of the paper among them."""
@@ -64,7 +70,7 @@ class Settings:
 
 SETTINGS: Mapping[str, Settings] = {
     "smoke": Settings(RECIPES["smoke"], sweep=(0.25, 1.0), trials=2),
-    "mini": Settings(RECIPES["mini"], sweep=(1 / 6, 1 / 2, 1.0), trials=0),
+    "mini": Settings(RECIPES["mini"], sweep=(1 / 6, 1 / 2, 1.0), trials=0, spares_one_seed=True),
     "base": Settings(RECIPES["base"], sweep=(1 / 4, 1.0), trials=0),
     "paper": Settings(
         Recipe("google-bert/bert-base-uncased", whole=PAPER_PLAN, shallow=PAPER_PLAN),
@@ -81,7 +87,8 @@ def tasks_of(run: Run) -> tuple[str, ...]:
     """The user's choice of tasks, the smoke scale's, or the paper's."""
     if run.scale.name == "smoke" and run.data == "builtin":
         return run.task_names or SMOKE_TASKS
-    return run.task_names or TASKS[run.data]
+    alone = run.data == "builtin" and SETTINGS[run.scale.name].leaves_out(run)
+    return run.task_names or TASKS[run.data][: 1 if alone else None]
 
 
 def _pair(max_seq: int, max_first: int, *, cached_first: bool) -> Lengths:

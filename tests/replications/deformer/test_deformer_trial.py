@@ -132,6 +132,21 @@ def test_a_seed_that_is_spared_has_the_papers_depth_alone(tmp_path: Path) -> Non
     assert any("loss weights" in name for name in names) and any("static ladder" in name for name in names)
 
 
+def test_a_default_run_of_one_seed_leaves_out_what_a_record_has(tmp_path: Path) -> None:
+    sparing = replace(SETTINGS["smoke"], trials=0, spares_one_seed=True)
+
+    def trained(*seeds: int) -> set[tuple[str, int]]:
+        reading = ReadingRun.of(run_of(tmp_path, "lookup", seeds=seeds), "lookup", 0, sparing.recipe)
+        return {(reader.system, reader.k) for reader in Readers(reading, sparing).readers}
+
+    assert trained(0) == {(TEACHER, 0), (DEFORMER, 3), (PLAIN, 3)}
+    assert trained(0, 1) - trained(0) == {(NO_LRS, 3), (PLAIN, 1)}
+    assert tasks_of(run_of(tmp_path, scale="mini")) == ("reading",)
+    assert tasks_of(run_of(tmp_path, scale="mini", seeds=(0, 1))) == ("reading", "paraphrase")
+    assert tasks_of(run_of(tmp_path, "paraphrase", scale="mini")) == ("paraphrase",)
+    assert [name for name, scale in SETTINGS.items() if scale.spares_one_seed] == ["mini"]
+
+
 def test_depths_are_the_papers() -> None:
     assert [depth_of(n) for n in (12, 24, 6, 4, 2)] == [9, 20, 4, 3, 1]
     assert SETTINGS["paper"].sweep_depths(12) == tuple(range(1, 12))
