@@ -72,9 +72,9 @@ class Findings:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Those that this seed trains: where a scale spares, only the first trains all."""
-        run = self.lab.run
-        every = rows_of(self.lab.settings)
+        """Those that this seed trains: where a scale spares, only the first of several trains all."""
+        run, spared = self.lab.run, self.lab.settings.left_to_several
+        every = [row for row in rows_of(self.lab.settings) if len(run.seeds) > 1 or not spared & {*row.experiments}]
         return every if self.seed == run.seeds[0] or not run.scale.spares else [row for row in every if row.main]
 
     @property

@@ -39,6 +39,7 @@ class Settings:
         deviation: of the weights as they are drawn.
         tuning_dropout: of the encoder while it is fine-tuned.
         strategies_at: Table 4's E.
+        left_to_several: tables whose rows a run of one seed leaves out.
     """
 
     recipe: Recipe
@@ -60,6 +61,7 @@ class Settings:
     dropouts: tuple[float, ...] = (0.1,)
     most: int | None = 20
     by_task: Mapping[str, TrainingPlan] = field(default_factory=dict)
+    left_to_several: frozenset[str] = frozenset()
 
     @property
     def tokens(self) -> int:
@@ -175,6 +177,7 @@ SETTINGS: Mapping[str, Settings] = {
         optimiser=ADAMW,
         other_rate=0.005,
         finetuning=_finetuning(1e-3, 4, 32, length=64),
+        left_to_several=frozenset({"table8", "table12", "groups", "optimisers"}),
     ),
     "base": Settings(
         recipe=RECIPES["base"],

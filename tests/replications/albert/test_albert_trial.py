@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from common.errors import UserError
 from common.records.measurements import Measurement
 from common.run.artifacts import ArtifactStore
 from common.run.replication import Run
+from common.scales import find_scale
 from common.tasks.corpora import Corpus, texts_as_corpus
 from common.training.loop import fused_adamw
 from common.training.pretraining import pretrainer
@@ -92,6 +94,17 @@ def test_where_a_scale_spares_other_seeds_train_sharing_and_embeddings_alone(row
     by_seed = {seed: {m.experiment for m in rows if m.seed == seed and m.system != "baseline"} for seed in (0, 1)}
     assert by_seed[0] - by_seed[1] == {"table5-intrinsic", "table5-downstream", "table8", "table11", "optimisers"}
     assert {"table3", "table4", "figure1", "budget"} <= by_seed[1]
+
+
+def test_a_default_run_of_one_seed_leaves_out_what_a_record_has() -> None:
+    def tables(*seeds: int) -> set[str]:
+        run = SimpleNamespace(seeds=seeds, scale=find_scale("mini"))
+        lab: Any = SimpleNamespace(run=run, settings=SETTINGS["mini"])
+        return {experiment for row in Findings(lab, 0, ()).rows for experiment in row.experiments}
+
+    assert tables(0, 1, 2) - tables(0) == {"table8", "table12", "groups", "optimisers"}
+    assert tables(0) >= {"table3", "table4", "table5-downstream", "table11"}
+    assert not SETTINGS["smoke"].left_to_several, "the smoke scale has one seed and trains everything"
 
 
 def test_an_average_is_the_mean_over_tasks(rows: list[Measurement]) -> None:
