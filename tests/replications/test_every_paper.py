@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 
 import pytest
 from kit.papers import (
@@ -26,6 +27,17 @@ from common.scales import SCALES
 
 PARTS = {"README.md", "paper.yaml", "method.py", "experiments.py", "claims.py", "__init__.py"}
 
+README_FORM = {
+    "The folder": True,
+    "To take home": False,
+    "What the measurements mean": True,
+    "Deviations": True,
+    "Errata: where paper and code are at odds": False,
+    "Claims": True,
+    "Why a verdict is what it is": False,
+}
+"""The headings of a paper's README, in order, and whether it must have them."""
+
 TRAINS = {"accelerate", "datasets", "evaluate", "torch", "transformers"}
 
 NOT_MEASURED = "not measured here"
@@ -47,6 +59,18 @@ def test_a_paper_has_all_parts(replication: Replication) -> None:
     offered = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     offered |= {a.asname or a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
     assert {"trained_steps", "shape_steps"} <= offered
+
+
+@each_paper
+def test_the_readme_has_the_form_of_all(replication: Replication) -> None:
+    """The same headings in the same order; what a paper has none of is left out."""
+    text = (replication.folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {paper_of(replication).name}\n")
+    before, after = text.index("make reproduce PAPER="), text.index("\n## ")
+    assert before < after, "what to type stands above the first heading"
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings == [heading for heading in README_FORM if heading in headings]
+    assert {heading for heading, needed in README_FORM.items() if needed} <= set(headings)
 
 
 @each_paper
