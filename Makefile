@@ -11,6 +11,10 @@ DATA_DIR ?=
 SEEDS ?= 1
 TASKS ?=
 METHODS ?=
+MAX_LOSS ?= 1
+MAX_MS ?=
+BATCH ?= 1
+BEST_DIR ?=
 TIMING_DEVICE ?= auto
 ENCODER ?=
 
@@ -21,7 +25,7 @@ OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "
 	--timing-device "$(TIMING_DEVICE)" --encoder "$(ENCODER)"
 
 # What is typed after `make` and is none of these is refused: a misspelt option would be ignored in silence.
-KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS ENCODER TIMING_DEVICE PYTHON
+KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS MAX_LOSS MAX_MS BATCH BEST_DIR ENCODER TIMING_DEVICE PYTHON
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 upper = $(shell echo "$(1)" | tr 'a-z-' 'A-Z_')
 meant = $(firstword $(filter $(KNOWN),$(1) $(1)S $(patsubst %S,%,$(1)) $(patsubst DATA%,DATA_%,$(1))))
@@ -29,7 +33,7 @@ hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: mpnet help reproduce record compare record-compare tune plan doctor new list tables paper site regress regress-update mutants bench test lint format clean
+.PHONY: mpnet help reproduce record compare record-compare best tune plan doctor new list tables paper site regress regress-update mutants bench test lint format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +49,10 @@ compare: $(STAMP) $(WEIGHTS)  ## every method on the same tasks, which one wins 
 
 record-compare: $(STAMP) $(WEIGHTS)  ## the same, written to the committed record, with tables and figures
 	@$(COMMAND) compare $(OPTIONS) --methods "$(METHODS)" --record
+
+best: $(STAMP) $(WEIGHTS)  ## which system to take for a task of yours, and its folder: TASKS=mine [MAX_LOSS=1 MAX_MS= BATCH=1 BEST_DIR= METHODS=]
+	@$(COMMAND) best $(OPTIONS) --max-loss "$(MAX_LOSS)" --max-ms "$(MAX_MS)" --batch "$(BATCH)" \
+		--methods "$(METHODS)" --to "$(BEST_DIR)"
 
 tune: $(STAMP) $(WEIGHTS)  ## search the recipe of the baseline and the static ladder (a GPU, or hours)
 	@$(COMMAND) tune $(OPTIONS)

@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--methods", default="", help="comma-separated methods instead of all")
     compare.add_argument("--record", action="store_true", help="write the committed record")
     _add_run_options(compare)
+    best = add("best", _best, "which system to take for a task of yours, at what loss and speed, and its folder")
+    best.add_argument("--max-loss", default="1", help="points that may be lost against the baseline (default 1)")
+    best.add_argument("--max-ms", default="", help="milliseconds that a text may take, median; default: however long")
+    best.add_argument("--batch", default="1", help="texts at once at which speed counts (default 1)")
+    best.add_argument("--methods", default="", help="comma-separated methods instead of all that are not dear")
+    best.add_argument("--to", default="", help="a new folder for the system (default results/best/<task>@local)")
+    _add_run_options(best)
     tune = add("tune", _tune, "search the recipe of the baseline and the static ladder on held-back data")
     _add_run_options(tune)
     doctor = add("doctor", _doctor, "why a number may be off: the machine, what is asked of it, what was run")
@@ -108,11 +115,29 @@ def _compare(options: argparse.Namespace) -> int:
     from common.run.command import run_command
     from common.run.runner import Request
 
-    names = [name.strip() for name in options.methods.split(",") if name.strip()]
-    request = Request.parse(options)
+    names, request = _names(options.methods), Request.parse(options)
     if options.record:
         return run_command([comparison(names)], request.for_the_record(), record_comparison)
     return run_command([comparison(names)], request, compare)
+
+
+def _best(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from common.best.command import Best, Wish, best
+    from common.best.limits import Limits
+    from common.compare.command import FOLDER
+    from common.run.command import run_command
+    from common.run.runner import Request
+
+    limits, request = Limits.parse(options.max_loss, options.max_ms, options.batch), Request.parse(options)
+    wish = Wish.of(request, options.to)
+    chosen = Best("best", FOLDER, tuple(_names(options.methods)), limits)
+    return run_command([chosen], request, partial(best, wish=wish))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _tune(options: argparse.Namespace) -> int:

@@ -48,9 +48,12 @@ class Contender(ABC):
     Attributes:
         name: of the method, as tables show it.
         task_run: what it is trained on.
+        least_layers: so many of the backbone's first layers it computes for every text at every setting, in float32, so
+            that it takes at least their time; 0 where nothing of the kind is known.
     """
 
     name: str
+    least_layers: int = 0
 
     def __init__(self, task_run: TaskRun) -> None:
         self.task_run = task_run

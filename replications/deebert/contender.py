@@ -48,6 +48,7 @@ class DeeBERT(ExitContender):
     """Off-ramps on the frozen baseline."""
 
     name = DEEBERT
+    least_layers = 1
 
     def __init__(self, task_run: TaskRun) -> None:
         super().__init__(task_run)

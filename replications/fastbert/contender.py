@@ -93,6 +93,8 @@ class FastBERT(ExitContender):
         name: `FASTBERT`, or a variant: `PRINTED_DIRECTION`, `DROPOUT_ON`, `FROM_LABELS`, `UNDISTILLED`.
     """
 
+    least_layers = 1
+
     def __init__(self, task_run: TaskRun, name: str = FASTBERT) -> None:
         super().__init__(task_run)
         self.name = name

@@ -56,6 +56,7 @@ class PatientExits(ExitContender):
     """Encoder and exits trained together, left by patience."""
 
     name = NAME
+    least_layers = 1
 
     def __init__(self, task_run: TaskRun) -> None:
         super().__init__(task_run)

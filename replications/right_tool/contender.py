@@ -51,6 +51,7 @@ class RightTool(ExitContender):
     """Classifiers trained together with the encoder, each with a temperature fitted on tune."""
 
     name, mix = RIGHT_TOOL, LEARNED
+    least_layers = 1
 
     def __init__(self, task_run: TaskRun) -> None:
         if task_run.task.is_regression:
