@@ -98,7 +98,7 @@ class Wish:
             given = ", ".join(request.tasks) or "none"
             raise UserError(f"a system is chosen for one task; got {given}. Type TASKS=mine")
         if request.seeds != 1:
-            raise UserError(f"one model is taken home, so one of each is trained; got SEEDS={request.seeds}: leave it out")
+            raise UserError(f"one model is taken home, so one is trained; got SEEDS={request.seeds}: leave it out")
         (task,) = request.tasks
         folder = Path(to).expanduser() if to.strip() else results / "best" / f"{quote(task, safe='')}{LOCAL}"
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

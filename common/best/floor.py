@@ -1,4 +1,4 @@
-"""The least that a method can take which runs the backbone's first layers on every text, and the ladder rung by rung."""
+"""The least that a method can take which runs the backbone's first layers on every text; the ladder rung by rung."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorded search says, from stored answers and times alone: who is taken, at what loss and speed, who is second.
+"""What a recorded search says, from stored answers and times alone: who is taken, at what loss, and who is second.
 
 The reported loss is that on dev, which no setting was chosen on. Dev may contradict a choice, and the next in the order
 of speed is then taken; so the intervals of all systems that stood for choice are given together (Bonferroni): whichever
@@ -150,4 +150,3 @@ def together(effect: Effect, count: int) -> Interval:
     tail = (1 - LEVEL) / (2 * max(1, count))
     reach = float(t.ppf(1 - tail, effect.freedom)) * effect.error if effect.error > 0 else 0.0
     return Interval(effect.value, effect.value - reach, effect.value + reach, effect.n)
-

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 
 LEAST_TEXTS = 50
-"""With fewer, even a system that differs from the baseline on one text in twenty has an interval of 6 points each way."""
+"""With fewer, even who differs from the baseline on one text in twenty has an interval of 6 points each way."""
 
 MOST_AT_ONCE = 1024
 
@@ -75,8 +75,8 @@ class Limits:
         told = f", or allow what so many can tell: MAX_LOSS={rounded_up(100 / fewest)}" if fewest >= LEAST_TEXTS else ""
         raise UserError(
             f"{name}: {fewest} texts {which} are too few for a choice: one of them is worth {100 / fewest:.1f} points, "
-            f"and MAX_LOSS={self.max_loss:g} wants at least {needed} held back (an eighth of train, as far as the scale "
-            f"allows) and as many in dev. Give more rows{told}"
+            f"and MAX_LOSS={self.max_loss:g} wants at least {needed} held back (an eighth of train, as far as the "
+            f"scale allows) and as many in dev. Give more rows{told}"
         )
 
     def check_batch(self, name: str, dev: int) -> None:

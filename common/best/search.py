@@ -1,7 +1,7 @@
 """The search for one task's system: contenders cheapest first, each tried when it is made, then all on one clock.
 
-Settings are chosen on `tune`, which no reported score touches. What is kept of the run, and what the choice is then read
-from (`common.best.judgement`), are answers and times, example by example.
+Settings are chosen on `tune`, which no reported score touches. What is kept of the run, and what the choice is then
+read from (`common.best.judgement`), are answers and times, example by example.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ class Search:
         run, evidence = self.task_run, self._evidence_of([])
         if gain([evidence], system(BASELINE), constant_answer).p_above(0.0) > SURE:
             raise UserError(
-                f"{run.task_name}: the baseline is not surely better than a constant answer, so there is nothing to lose "
-                "and nothing to choose by. Give more rows, look at the labels, or take a larger SCALE"
+                f"{run.task_name}: the baseline is not surely better than a constant answer, so there is nothing to "
+                "lose and nothing to choose by. Give more rows, look at the labels, or take a larger SCALE"
             )
 
     # -- One contender ------------------------------------------------------------------------------------------------
@@ -158,12 +158,8 @@ class Search:
     def _try(self, index: int) -> None:
         """Time a contender's settings beside the baseline and the floors of those that come later."""
         run = self.task_run
-
-        def arms() -> dict[str, Answer]:
-            floors = {floor_name(layers): floor_answer(run, layers) for layers in self._floors(index)}
-            return self._answers(self.entries(index)) | floors
-
-        timed(run, arms, self.limits.batch).save(self._trial(index))
+        floors = {floor_name(layers): floor_answer(run, layers) for layers in self._floors(index)}
+        timed(run, self._answers(self.entries(index)) | floors, self.limits.batch).save(self._trial(index))
 
     def _trial(self, index: int) -> Path:
         return self.task_run.run.scratch / f"trial-{index:03d}.npz"
@@ -213,7 +209,8 @@ class Search:
     def measure(self) -> list[Measurement]:
         """Rows of every system; the record's evidence is kept."""
         run, entries = self.task_run, [Entry(Baseline(self.task_run), ONLY, ""), *self.tried()]
-        alone, together = (timed(run, lambda: self._answers(entries[1:]), batch) for batch in (1, self.batched))
+        arms = self._answers(entries[1:])
+        alone, together = timed(run, arms, 1), timed(run, arms, self.batched)
         run.run.keep(self._evidence_of(entries[1:], {"": alone, BATCHED: together}))
         scored = Scored(run)
         row = Rows(run.task_name, run.seed, run.backbone.backbone, len(scored.labels))

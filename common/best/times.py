@@ -1,4 +1,4 @@
-"""The clock of the choice: every arm from the text to the answer, one by one or in batches, interleaved, with a control.
+"""The clock of the choice: every arm from text to answer, one by one or in batches, interleaved, with a control.
 
 Of every arm is kept one array of seconds a text: one by one an entry for each timed text, in batches an entry for each
 pass over all of them. Arms are compared entry by entry.
@@ -87,14 +87,11 @@ def timed_rows(task_run: TaskRun, batch: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(len(task_run.task.dev))[:wanted]
 
 
-def timed(task_run: TaskRun, arms: Callable[[], Mapping[str, Answer]], batch: int) -> Times:
-    """Time these arms, `BASELINE` among them, on a random part of dev.
-
-    They are made within: an engine of its own takes as many threads as there are when it is opened.
-    """
+def timed(task_run: TaskRun, arms: Mapping[str, Answer], batch: int) -> Times:
+    """Time these arms, `BASELINE` among them, on a random part of dev."""
     texts = [task_run.task.dev[row] for row in timed_rows(task_run, batch).tolist()]
     with pinned_threads(), torch.inference_mode():
-        return _one_by_one(task_run, arms(), texts) if batch == 1 else _in_batches(task_run, arms(), texts, batch)
+        return _one_by_one(task_run, arms, texts) if batch == 1 else _in_batches(task_run, arms, texts, batch)
 
 
 def _one_by_one(task_run: TaskRun, arms: Mapping[str, Answer], texts: Sequence[Example]) -> Times:

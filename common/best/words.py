@@ -80,14 +80,15 @@ class Words:
         """Points lost on dev, on how many texts, and what the interval is worth."""
         judged, evidence = self.judged, self.judged.evidence
         lost, stood = judged.loss(standing), len(judged.stood)
-        value = f"{lost.value:.1f} points" if lost.value >= 0 else f"nothing (it gains {-lost.value:.1f} points)"
-        interval = f"[{lost.low:.1f}, {lost.high:.1f}]"
+        value = f"{lost.value:z.1f} points" if lost.value >= 0 else f"nothing (it gains {-lost.value:.1f} points)"
+        interval = _interval(lost)
         family = "" if stood == 1 else f", for all {stood} that stood for choice together"
         sure = "" if lost.high <= judged.limits.max_loss else "; that the loss is within the limit is not sure"
+        whole = f"of the baseline's {judged.score(BASELINE).value:.1f} ({evidence.metric}"
+        dev, tune = len(evidence.labels), len(evidence[TUNE_LABELS])
         return (
-            f"{value} {interval} of the baseline's {judged.score(BASELINE).value:.1f} ({evidence.metric}; the loss and its "
-            f"95 % interval on {len(evidence.labels)} texts of dev{family}; chosen on "
-            f"{len(evidence[TUNE_LABELS])} others{sure})"
+            f"{value} {interval} {whole}; the loss and its 95 % interval on {dev} texts of dev{family}; "
+            f"chosen on {tune} others{sure})"
         )
 
     def pace(self, standing: Standing) -> str:
@@ -97,7 +98,8 @@ class Words:
     def _at(self, standing: Standing, times: Times) -> str:
         arm = arm_name(standing.method, standing.setting)
         speed, ms = times.speedup(arm), times.p50_ms(arm)
-        took = f"{ms:.1f} ms a text, p50" if times.batch == 1 else f"{ms:.2f} ms a text, {1 / times.typical(arm):.0f} a second"
+        more = "p50" if times.batch == 1 else f"{1 / times.typical(arm):.0f} a second"
+        took = f"{ms:.3g} ms a text, {more}"
         return f"{speed.value:.1f} times as fast as the baseline {at_once(times.batch)} {_interval(speed)} ({took})"
 
     @property
@@ -108,18 +110,18 @@ class Words:
         speed = self.judged.clock.speedup(arm_name(second.method, second.setting))
         lost = self.judged.loss(second)
         return (
-            f"Second: {second.name}, {lost.value:.1f} points lost {_interval(lost)}, {speed.value:.1f} times as fast "
+            f"Second: {second.name}, {lost.value:z.1f} points lost {_interval(lost)}, {speed.value:.1f} times as fast "
             f"{self.judged.limits.speed} {_interval(speed)}."
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the first was chosen, a sentence each, for whoever reads its numbers elsewhere."""
-        judged = self.judged
+        judged, tune = self.judged, len(self.judged.evidence[TUNE_LABELS])
         return (
-            f"Chosen as the fastest {judged.limits.speed} of what {self._allowed} of {judged.evidence.metric} against the "
-            f"baseline, on {len(judged.evidence[TUNE_LABELS])} texts that were held back from training; the numbers are of "
-            "dev, on which no setting was chosen.",
+            f"Chosen as the fastest {judged.limits.speed} of what {self._allowed} of {judged.evidence.metric} against "
+            f"the baseline, on {tune} texts that were held back from training; the numbers are of dev, on which no "
+            "setting was chosen.",
             f"The interval of the points holds for all {len(judged.stood)} systems that stood for choice together.",
             f"Batches are of {judged.batched} texts.",
         )
@@ -159,20 +161,22 @@ class Words:
                 f"baseline, or look again on a quiet machine"
             )
         lost = judged.loss(near)
-        said = f"nearest is {near.name}, {_points(lost.value)} lost on dev {_interval(lost)}, {near.p50_ms:.1f} ms (p50)"
+        said = (
+            f"nearest is {near.name}, {_points(lost.value)} lost on dev {_interval(lost)}, {near.p50_ms:.3g} ms (p50)"
+        )
         if near.keeps(limits):
             return f"{refused}; {said}. Type MAX_MS={rounded_up(near.p50_ms)}, or allow a greater loss"
         if near.refuted:
             return f"{refused}: what does on held-back text surely loses more on dev; {said}. Allow a greater loss"
-        return f"{refused}; {said}, {near.tune_loss:.1f} on held-back text. Type MAX_LOSS={rounded_up(near.tune_loss)}"
+        return f"{refused}; {said}, {near.tune_loss:z.1f} on held-back text. Type MAX_LOSS={rounded_up(near.tune_loss)}"
 
     def contradicted(self) -> Iterator[str]:
         """A line for each faster system that dev speaks against."""
         for standing in self.judged.contradicted:
             lost = self.judged.loss(standing)
             yield (
-                f"{standing.name}: passed over: chosen on held-back text it loses {standing.tune_loss:.1f} points there, "
-                f"and on dev {lost.value:.1f} {_interval(lost)}"
+                f"{standing.name}: passed over: chosen on held-back text it loses {standing.tune_loss:z.1f} points "
+                f"there, and on dev {lost.value:z.1f} {_interval(lost)}"
             )
 
 
@@ -181,5 +185,4 @@ def _points(value: float) -> str:
 
 
 def _interval(found: Interval) -> str:
-    return f"[{found.low:.1f}, {found.high:.1f}]"
-
+    return f"[{found.low:z.1f}, {found.high:z.1f}]"

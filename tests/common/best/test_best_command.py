@@ -136,6 +136,8 @@ def test_what_nothing_meets_ends_in_the_nearest_and_no_folder(
     out, err = capsys.readouterr()
     assert out == "" and not home.exists()
     message = err.splitlines()[-1]
-    assert message.startswith("reproduce: mine: nothing faster than the baseline loses at most 100 points and takes at ")
+    assert message.startswith(
+        "reproduce: mine: nothing faster than the baseline loses at most 100 points and takes at "
+    )
     assert "nearest is static ladder (" in message and "Type MAX_MS=" in message
     assert (at_home / "results" / "best" / "smoke-files-mine@local" / "measurements.jsonl").exists()

@@ -67,8 +67,8 @@ def test_five_lines_say_whom_to_take_and_what_it_costs() -> None:
     assert lines[1].startswith("It costs 0.7 points [-") or lines[1].startswith("It costs 0.8 points [-")
     assert "of the baseline's 95.0 (accuracy; the loss and its 95 % interval on 400 texts of dev, for all 2" in lines[1]
     assert "chosen on 200 others; that the loss is within the limit is not sure)" in lines[1]
-    assert lines[2].startswith("It is 2.0 times as fast as the baseline one by one [2.0, 2.0] (2.2 ms a text, p50); ")
-    assert "2.0 times as fast as the baseline in batches of 32 [2.0, 2.0] (1.1" in lines[2]
+    assert lines[2].startswith("It is 2.0 times as fast as the baseline one by one [2.0, 2.0] (2.21 ms a text, p50); ")
+    assert "2.0 times as fast as the baseline in batches of 32 [2.0, 2.0] (1.09 ms a text, 917 a second)" in lines[2]
     assert lines[2].endswith("on 2 cores of Some CPU.")
     assert lines[3].startswith("Second: B, 0.0 points lost [0.0, 0.0], 1.2 times as fast one by one")
     assert lines[4] == "It lies in x/y. Type: predict x/y < texts"
@@ -96,7 +96,9 @@ def test_whom_dev_surely_contradicts_is_passed_over_and_named() -> None:
     said = words({QUICK: (0.05, 0.25, 0.3), LADDER: (0.05, 0.055, 0.5)}, Limits(1.0))
     assert said.first.method == "static ladder"
     (line,) = said.contradicted()
-    assert line.startswith("A (t=1): passed over: chosen on held-back text it loses 0.0 points there, and on dev 20.0 [")
+    assert line.startswith(
+        "A (t=1): passed over: chosen on held-back text it loses 0.0 points there, and on dev 20.0 ["
+    )
     assert "for all 2 that stood for choice together" in said.cost(said.first)
 
 
@@ -122,7 +124,9 @@ def test_doubtful_times_are_called_so() -> None:
 def test_where_every_loss_is_too_great_the_nearest_is_named_with_what_would_admit_it() -> None:
     systems: Systems = {LADDER: (0.08, 0.07, 0.5), QUICK: (0.2, 0.2, 0.3)}
     message = refused(systems, Limits(1.0))
-    assert message.startswith("mine: nothing faster than the baseline loses at most 1 point one by one; nearest is static")
+    assert message.startswith(
+        "mine: nothing faster than the baseline loses at most 1 point one by one; nearest is static"
+    )
     assert "2 points lost on dev" in message and message.endswith("3.0 on held-back text. Type MAX_LOSS=3")
     assert words(systems, Limits(3.0)).first.method == "static ladder"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from common.best.floor import BareLayers, Rung, at_home, by_rungs, floor_answer,
 from common.best.limits import Limits
 from common.best.search import Search, entries_of
 from common.best.times import Times, timed
-from common.compare.names import BASELINE, LADDER, TFIDF
+from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.compare.rivals import Baseline, Ladder, TfIdf
 from common.errors import UserError
-from common.methods import ONLY, Answer, find_method
+from common.methods import ONLY, Answer, Offered, find_method
 from common.run.replication import Run
 from common.task_run import TaskRun
 from common.timing.paired import CONTROL
@@ -42,9 +43,9 @@ def every_baseline_learned(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(share: Callable[[str], float]) -> Callable[..., Times]:
     """A clock that gives every arm its share of the baseline's time."""
 
-    def fake(run: TaskRun, arms: Callable[[], Mapping[str, Answer]], batch: int) -> Times:
+    def fake(run: TaskRun, arms: Mapping[str, Answer], batch: int) -> Times:
         pace = 0.01 * (1 + np.arange(6) / 10)
-        return Times(batch, {name: share(name) * pace for name in (*arms(), CONTROL)})
+        return Times(batch, {name: share(name) * pace for name in (*arms, CONTROL)})
 
     return fake
 
@@ -74,9 +75,11 @@ def test_contenders_come_cheapest_first_and_the_ladder_rung_by_rung(task_run: Ta
 def test_the_dear_are_left_out_and_named_unless_they_are_asked_for(
     task_run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    offered = Offered({"DeeBERT": find_method("DeeBERT")}, {})
+    monkeypatch.setattr("common.compare.experiments.find_methods", lambda: offered)
     monkeypatch.setattr(searching, "DEAR", 0.0)
     search = Search.of(task_run.run, "toy", ANYTHING)
-    assert search.contenders == [] and {LADDER, TFIDF, "DeeBERT"} <= set(search.not_asked)
+    assert search.contenders == [] and list(search.not_asked) == [LADDER, INT8, TFIDF, "DeeBERT"]
     assert f"{TFIDF} (about 3 s)" in search.plan_lines(search.steps())[1]
     assert search_of(task_run.run).not_asked == {}
 
@@ -172,15 +175,17 @@ def test_what_is_dominated_is_not_trained_and_it_is_said_why(tmp_path: Path, mon
     search = search_of(run, said)
     rows = run_steps(search.steps(), run, tmp_path / "journal")
     measured = {(m.system, m.setting) for m in rows if m.metric == "time_speedup"}
-    first_two, later = search.contenders[:2], search.contenders[2:]
-    expected = [*first_two, *(c for c in later if not c.least_layers)]
-    assert measured == {(BASELINE, ""), (CONTROL, ""), *((c.name, c.settings[0].name) for c in expected)}
-    dropped = [c for c in later if c.least_layers]
+    dropped = [index for index in range(2, len(search.contenders)) if search.contenders[index].least_layers]
+    expected = [index for index in range(len(search.contenders)) if index not in dropped]
+    entries = [entry for index in expected for entry in search.entries(index)]
+    assert measured == {(BASELINE, ""), (CONTROL, ""), *((entry.contender.name, entry.shown) for entry in entries)}
     why = [line for line in said if "not trained" in line]
     assert len(why) == len(dropped) > 0
-    assert all("of the backbone, as it does for every text, takes longer than static ladder (1 of" in line for line in why)
-    trained = {path.name for path in (tmp_path / "objects").iterdir()}
-    assert not any("deebert" in name for name in trained)
+    assert all("of the backbone, as it does for every text, takes longer than static ladder (1" in line for line in why)
+    kept = [json.loads(path.read_text())["name"] for path in (tmp_path / "objects").glob("*/manifest.json")]
+    rungs = [c for c in search.contenders if isinstance(c, Rung)]
+    answered = {rung for rung in rungs if any(f"logits-{rung.least_layers}L" in name for name in kept)}
+    assert answered == {rung for rung in rungs if rung in [search.contenders[i] for i in expected]} != set(rungs)
 
 
 @pytest.mark.usefixtures("every_baseline_learned")
@@ -210,8 +215,8 @@ def test_an_interrupted_search_goes_on_and_drops_the_same(tmp_path: Path, monkey
     clocked: list[list[str]] = []
     again = clock(all_below_the_floors)
 
-    def counting(run: TaskRun, arms: Callable[[], Mapping[str, Answer]], batch: int) -> Times:
-        clocked.append(sorted(arms()))
+    def counting(run: TaskRun, arms: Mapping[str, Answer], batch: int) -> Times:
+        clocked.append(sorted(arms))
         return again(run, arms, batch)
 
     monkeypatch.setattr(searching, "timed", counting)
@@ -237,7 +242,7 @@ def test_a_standing_finds_its_contender_again(task_run: TaskRun) -> None:
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_clock_keeps_seconds_a_text_of_every_arm(task_run: TaskRun, tmp_path: Path, batch: int) -> None:
     arms = {BASELINE: Baseline(task_run).answer(ONLY), floor_name(1): floor_answer(task_run, 1)}
-    found = timed(task_run, lambda: arms, batch)
+    found = timed(task_run, arms, batch)
     assert set(found.seconds) == {BASELINE, floor_name(1), CONTROL}
     assert found.p50_ms(BASELINE) == pytest.approx(1000 * float(np.median(found.seconds[BASELINE])))
     found.save(tmp_path / "times.npz")
