@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from kit.invented_clock import clock
 from kit.toy_run import run_steps, small_run, toy_task
 
 from common.best import search as searching
@@ -20,6 +21,7 @@ from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.compare.rivals import Baseline, Ladder, TfIdf
 from common.errors import UserError
 from common.methods import ONLY, Answer, Offered, find_method
+from common.records.measurements import Measurement
 from common.run.replication import Run
 from common.task_run import TaskRun
 from common.timing.paired import CONTROL
@@ -38,16 +40,6 @@ def task_run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
 @pytest.fixture
 def every_baseline_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Search, "_check_learned", lambda self: None)
-
-
-def clock(share: Callable[[str], float]) -> Callable[..., Times]:
-    """A clock that gives every arm its share of the baseline's time."""
-
-    def fake(run: TaskRun, arms: Mapping[str, Answer], batch: int) -> Times:
-        pace = 0.01 * (1 + np.arange(6) / 10)
-        return Times(batch, {name: share(name) * pace for name in (*arms, CONTROL)})
-
-    return fake
 
 
 def all_below_the_floors(arm: str) -> float:
@@ -146,8 +138,9 @@ def test_settings_are_chosen_on_tune_alone(task_run: TaskRun, monkeypatch: pytes
     deebert = find_method("DeeBERT").on(task_run)
     asked: set[str] = set()
     outcome, flops = type(deebert).outcome, type(deebert).flops
-    monkeypatch.setattr(type(deebert), "outcome", lambda s, split, at: asked.add(split) or outcome(s, split, at))
-    monkeypatch.setattr(type(deebert), "flops", lambda s, split, at: asked.add(split) or flops(s, split, at))
+    noting = lambda call: lambda s, split, at: (asked.add(split), call(s, split, at))[1]  # type: ignore[func-returns-value]  # noqa: E731
+    monkeypatch.setattr(type(deebert), "outcome", noting(outcome))
+    monkeypatch.setattr(type(deebert), "flops", noting(flops))
     entries = {loss: entries_of(deebert, loss) for loss in (0.0, 5.0, 100.0)}
     assert asked == {"tune"}
     assert all(len(found) == 1 for found in entries.values()), "of many settings one"
@@ -171,7 +164,8 @@ def test_of_few_settings_the_two_fastest_stand_for_choice(task_run: TaskRun) -> 
 @pytest.mark.usefixtures("every_baseline_learned")
 def test_what_is_dominated_is_not_trained_and_it_is_said_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "timed", clock(all_below_the_floors))
-    run, said = small_run(tmp_path, TOY), []
+    run = small_run(tmp_path, TOY)
+    said: list[str] = []
     search = search_of(run, said)
     rows = run_steps(search.steps(), run, tmp_path / "journal")
     measured = {(m.system, m.setting) for m in rows if m.metric == "time_speedup"}
@@ -193,7 +187,8 @@ def test_what_is_dominated_is_not_trained_and_it_is_said_why(tmp_path: Path, mon
 def test_where_nothing_is_below_a_floor_everything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = clock(lambda arm: 0.05 if arm.startswith(BareLayers.name) else 0.5 if arm != BASELINE else 1.0)
     monkeypatch.setattr(searching, "timed", slow)
-    run, said = small_run(tmp_path, TOY), []
+    run = small_run(tmp_path, TOY)
+    said: list[str] = []
     search = search_of(run, said)
     rows = run_steps(search.steps(), run, tmp_path / "journal")
     assert {m.system for m in rows} == {BASELINE, CONTROL, *METHODS}
@@ -207,7 +202,7 @@ def test_an_interrupted_search_goes_on_and_drops_the_same(tmp_path: Path, monkey
     steps = search_of(run).steps()
     assert steps[-1].name == "toy seed 0: the answers and the clock of all"
 
-    def interrupted() -> list[object]:
+    def interrupted() -> list[Measurement]:
         raise KeyboardInterrupt
 
     broken = [*steps[:-1], type(steps[-1])(steps[-1].name, 1.0, interrupted)]
