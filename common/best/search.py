@@ -90,13 +90,19 @@ class Search:
     # -- The steps ----------------------------------------------------------------------------------------------------
 
     def steps(self) -> list[Step]:
-        """The baseline; each contender, trained and tried unless it is dominated by then; the clock of all."""
+        """The baseline; each contender, trained and tried unless it is dominated by then; the clock of all.
+
+        What several contenders begin with (a rung in another engine, say) is a step of the first of them.
+        """
         run = self.task_run
         known = Step.making(f"{run.label}: whether the baseline learned", 1.0, self._check_learned)
-        own = [step for index in range(len(self.contenders)) for step in self._steps_of(index)]
+        own: dict[str, Step] = {}
+        for index in range(len(self.contenders)):
+            for step in self._steps_of(index):
+                own.setdefault(step.name, step)
         arms = 2 * (1 + len(self.contenders))
         last = Step(f"{run.label}: the answers and the clock of all", run.clock_seconds(arms), self.measure)
-        return [*Baseline(run).training_steps(), known, *own, last]
+        return [*Baseline(run).training_steps(), known, *own.values(), last]
 
     def _steps_of(self, index: int) -> Iterator[Step]:
         for step in self.contenders[index].training_steps():

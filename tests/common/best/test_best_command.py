@@ -49,6 +49,12 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one test trained the next need not."""
+    return tmp_path_factory.mktemp("models")
+
+
 def arguments(data: Path, *more: str, task: str = "mine", max_loss: str = "3") -> list[str]:
     files = ["--data", "files", "--data-dir", str(data), "--tasks", task]
     return ["best", "--scale", "smoke", *files, "--max-loss", max_loss, *more]
@@ -106,10 +112,11 @@ def test_by_default_a_system_lies_beside_the_results_where_git_does_not_look() -
 
 
 def test_the_whole_way_from_a_csv_to_a_folder_that_answers(
-    data: Path, at_home: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, at_home: Path, models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from common.serve import load
 
+    monkeypatch.setenv("REPRODUCE_CACHE", str(models))
     home = at_home / "home"
     asked = arguments(data, "--methods", "static ladder,TF-IDF,DeeBERT", "--to", str(home))
     assert cli.main(asked) == 0
@@ -132,8 +139,9 @@ def test_the_whole_way_from_a_csv_to_a_folder_that_answers(
 
 
 def test_what_nothing_meets_ends_in_the_nearest_and_no_folder(
-    data: Path, at_home: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, at_home: Path, models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REPRODUCE_CACHE", str(models))
     home = at_home / "home"
     asked = arguments(data, "--methods", "static ladder", "--to", str(home), "--max-ms", "0.0001", max_loss="100")
     assert cli.main(asked) == 2
