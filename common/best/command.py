@@ -15,6 +15,7 @@ from common.compare.command import Comparison
 from common.errors import UserError
 from common.records.runs import LOCAL, RunRecord, read_run
 from common.run.command import Part, carry_out, shown
+from common.run.preflight import check_writable
 from common.run.progress import say
 from common.run.replication import RESULTS, Experiments, Run, Step
 from common.run.runner import Request
@@ -92,7 +93,7 @@ class Wish:
         """The one task and a folder that nothing lies in.
 
         Raises:
-            UserError: no task or several, several seeds, or something lies in the folder already.
+            UserError: no task or several, several seeds, or a folder that something lies in or that cannot be written.
         """
         if len(request.tasks) != 1:
             given = ", ".join(request.tasks) or "none"
@@ -106,6 +107,7 @@ class Wish:
                 f"something lies in {shown(folder)} already, and nothing is written over it. "
                 "Type BEST_DIR=path/to/another, or remove it"
             )
+        check_writable(folder)
         return Wish(task, folder)
 
 

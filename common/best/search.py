@@ -6,7 +6,7 @@ read from (`common.best.judgement`), are answers and times, example by example.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from common.records.predictions import LABELS, TIMED, Evidence, answers_name, ex
 from common.rows import Rows
 from common.run.progress import duration
 from common.run.replication import Run, Step
+from common.serve.home import find_home, package_of
 from common.task_run import TaskRun
 from common.timing.paired import CONTROL
 
@@ -80,7 +81,8 @@ class Search:
         task_run = TaskRun.of(run, task, SEED)
         limits.check_texts(task, len(task_run.task.tune), len(task_run.task.dev))
         limits.check_batch(task, len(task_run.task.dev))
-        offered = [rung for one in Entrants.asked(names, run.say).on(task_run) for rung in by_rungs(one)]
+        able = [one for one in Entrants.asked(names, run.say).on(task_run) if has_a_home(one, run.say)]
+        offered = [rung for one in able for rung in by_rungs(one)]
         cost = {contender: seconds_to_make(contender) for contender in offered}
         most = DEAR * seconds_to_make(Baseline(task_run))
         dear = [] if names else [contender for contender in offered if cost[contender] > most]
@@ -279,6 +281,16 @@ class Search:
             dear = ", ".join(f"{name} (about {duration(seconds)})" for name, seconds in self.not_asked.items())
             lines.append(f"  left out, training costs over {DEAR:g} baselines; METHODS= asks by name: {dear}")
         return lines
+
+
+def has_a_home(contender: Contender, say: Callable[[str], None]) -> bool:
+    """Whether it can be taken home; of who cannot it is said that he is left out."""
+    try:
+        find_home(package_of(contender), contender.name)
+    except UserError as error:
+        say(f"{contender.name} is left out: {error}")
+        return False
+    return True
 
 
 def tune_answers(entry: Entry) -> Array:

@@ -85,6 +85,14 @@ def test_of_a_regression_those_that_need_classes_are_left_out_by_name(tmp_path: 
     assert said == ["values is a regression; methods that need classes are left out: TF-IDF, DeeBERT"]
 
 
+def test_who_cannot_be_taken_home_is_left_out_by_name(task_run: TaskRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("common.compare.home.HOMES", {})
+    search = search_of(task_run.run, said)
+    assert {contender.name for contender in search.contenders} == {"DeeBERT"}
+    assert [line.partition(" is left out: ")[0] for line in said] == [LADDER, TFIDF]
+
+
 def test_too_few_texts_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="toy: 60 texts held back from train are too few for a choice"):
         Search.of(small_run(tmp_path, TOY), "toy", Limits(1.0))
