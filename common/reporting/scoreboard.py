@@ -35,15 +35,23 @@ SAYS_MOST = (
 
 
 def scoreboard(entries: Sequence[PaperRuns]) -> str:
-    """Papers by verdict, a row each with the number of claims, linked to the paper's own page."""
-    rows = [pipe_row(["paper", *VERDICTS]), pipe_row(["---"] + ["---:"] * len(VERDICTS))]
-    total: Counter[str] = Counter()
+    """Papers by verdict, a row each with the number of claims, linked to the paper's own page.
+
+    A word that no claim has is named below: as an empty column it would push the others off a page's edge.
+    """
+    counts = {
+        entry.paper.slug: Counter(best_verdict(claim, entry.runs) for claim in entry.paper.claims) for entry in entries
+    }
+    total = sum(counts.values(), Counter[Verdict]())
+    words = [verdict for verdict in VERDICTS if total[verdict]]
+    rows = [pipe_row(["paper", *words]), pipe_row(["---"] + ["---:"] * len(words))]
     for entry in entries:
-        counts = Counter(best_verdict(claim, entry.runs) for claim in entry.paper.claims)
-        total += counts
         name = f"[{escape(entry.paper.name)}](replications/{entry.paper.slug}/README.md#claims)"
-        rows.append(pipe_row([name, *(_count(counts[v]) for v in VERDICTS)]))
-    rows.append(pipe_row(["all", *(_count(total[v]) for v in VERDICTS)]))
+        rows.append(pipe_row([name, *(_count(counts[entry.paper.slug][word]) for word in words)]))
+    rows.append(pipe_row(["all", *(_count(total[word]) for word in words)]))
+    absent = [verdict for verdict in VERDICTS if not total[verdict]]
+    if absent:
+        rows += ["", f"No claim so far is: {', '.join(absent)}."]
     return "\n".join(rows) + "\n"
 
 

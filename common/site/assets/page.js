@@ -146,7 +146,8 @@
     return shown.printed.filter((point) => point.task === shown.published).map((point) => {
       const { colour, marker } = task.lines.find((line) => line.method === point.system);
       const where = [point.task, point.backbone].filter(Boolean).join(", ");
-      const name = `${point.system}, published by ${point.paper}${where ? ` (${where})` : ""}`;
+      const by = point.paper === shown.source.paper ? "" : ` by ${point.paper}`;
+      const name = `${point.system}, published${by}${where ? ` (${where})` : ""}`;
       return described({ x: point[currency.key], y: point[height.key], setting: point.setting, method: point.system, name, colour, marker, printed: true });
     });
   }
@@ -224,7 +225,7 @@
     head.append(...columns.map(([text, style = ""]) => make("th", text, { scope: "col", class: style })));
     const rows = points.map((point) => {
       const row = make("tr");
-      row.append(make("th", point.name, { scope: "row" }), make("td", point.setting));
+      row.append(make("th", point.name, { scope: "row" }), make("td", point.setting, { class: "setting" }));
       row.append(...[point.speed, point.score, [point.y[1] || "", ""]].map(numberCell));
       return row;
     });

@@ -64,8 +64,17 @@ def test_of_several_runs_the_verdict_that_says_most_counts(paper: Paper, verdict
 def test_the_scoreboard_counts_every_claim_once(paper: Paper) -> None:
     runs = (RunRecord("a", (), claims=(result("seen here"), result("contradicted", "keeps"))),)
     lines = scoreboard([PaperRuns(paper, runs)]).splitlines()
-    assert lines[2] == "| [A & B_1](replications/a-paper/README.md#claims) |  |  |  |  | 1 |  | 1 |  | 1 |"
-    assert lines[3] == "| all |  |  |  |  | 1 |  | 1 |  | 1 |"
+    assert lines[0] == "| paper | seen here | contradicted | not run |"
+    assert lines[2] == "| [A & B_1](replications/a-paper/README.md#claims) | 1 | 1 | 1 |"
+    assert lines[3] == "| all | 1 | 1 | 1 |"
+
+
+def test_a_word_that_no_claim_has_is_named_and_has_no_column(paper: Paper) -> None:
+    lines = scoreboard([PaperRuns(paper, (RunRecord("a", (), claims=(result("holds"),)),))]).splitlines()
+    assert lines[0] == "| paper | holds | not run |"
+    assert lines[-1] == (
+        "No claim so far is: broken, reproduced, direction only, seen here, not seen here, contradicted, inconclusive."
+    )
 
 
 def test_a_claim_shows_what_was_printed_and_measured(paper: Paper) -> None:
