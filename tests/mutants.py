@@ -258,6 +258,20 @@ MUTANTS = (
         "return agora(self, self.settings.thetas, run.task.dev, tau, self.acceptable)",
         TESTS + "bort/test_bort_trial.py::test_agora_learns_from_the_part_held_back_and_the_baseline_labels",
     ),
+    Mutant(
+        "The page: what a record says becomes HTML",
+        "common/site/pages.py",
+        "autoescape=True",
+        "autoescape=False",
+        "tests/common/site/test_site_pages.py::test_no_name_becomes_html",
+    ),
+    Mutant(
+        "The page: throughput is read from the latency",
+        "common/site/tradeoff.py",
+        'Reading("throughput_ratio")',
+        'Reading("time_speedup")',
+        "tests/common/site/test_site_plot_data.py::test_each_currency_is_read_from_its_own_metric",
+    ),
 )
 
 
