@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,20 +93,26 @@ class TaskStandings:
         methods = dict.fromkeys(s.method for s in self.standings if s.method != LADDER)
         return [method for method in methods if all(self._beaten(s) for s in self.standings if s.method == method)]
 
-    def _beaten(self, standing: Standing) -> bool:
+    def _beaten(self, standing: Standing, by: str | None = None) -> bool:
+        """Whether another method, or the one named, has something as fast or faster that is surely better."""
         rivals = (
-            s for s in self.standings if s.method != standing.method and s.speed.value >= NEARLY * standing.speed.value
+            s
+            for s in self.standings
+            if s.method != standing.method and by in (None, s.method) and s.speed.value >= NEARLY * standing.speed.value
         )
         return any(self.surely_ahead(rival, standing) for rival in rivals)
 
     def better_than_the_ladder(self) -> list[Standing]:
-        """Systems surely ahead of a rung that is no faster: what leaving fewer layers would not give."""
+        """Systems surely ahead of the best rung that is no faster, and beaten by none that is: what keeping fewer
+        layers would not give.
+        """  # noqa: D205
         rungs = [s for s in self.standings if s.method == LADDER]
         found = []
         for standing in self.standings:
             slower = [rung for rung in rungs if NEARLY * rung.speed.value <= standing.speed.value]
             best = max(slower, key=lambda rung: rung.gained.value, default=None)
-            if standing.method != LADDER and best is not None and self.surely_ahead(standing, best):
+            ahead = standing.method != LADDER and best is not None and self.surely_ahead(standing, best)
+            if ahead and not self._beaten(standing, by=LADDER):
                 found.append(standing)
         return found
 
@@ -150,9 +156,19 @@ def sentences(task: TaskStandings) -> Iterator[str]:
         if above
         else ("No method is surely better than simply keeping fewer layers at the same speed.")
     )
-    never = task.never_worth_it()
-    if never:
-        yield f"Never worth it here (something as fast is surely better at every setting): {', '.join(never)}."
+    yield from _never(task.never_worth_it(), {s.method for s in above})
+
+
+def _never(never: Sequence[str], above: Collection[str]) -> Iterator[str]:
+    """Who is beaten at every setting; a method that beats the ladder can be, too: by another method."""
+    plainly, after_all = [m for m in never if m not in above], [m for m in never if m in above]
+    if plainly:
+        yield f"Never worth it here (something as fast is surely better at every setting): {', '.join(plainly)}."
+    if after_all:
+        yield (
+            f"Better than keeping fewer layers, and still never worth it here: {', '.join(after_all)}; "
+            "at every setting another method that is as fast is surely better."
+        )
 
 
 def _points(gained: Effect) -> str:

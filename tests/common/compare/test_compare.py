@@ -165,6 +165,22 @@ def test_a_method_that_is_beaten_everywhere_is_never_worth_it() -> None:
     assert saved_by_one.never_worth_it() == []
 
 
+def test_who_beats_the_ladder_and_is_beaten_by_another_method_is_said_to_be_both() -> None:
+    """A is better than as fast a rung, and B than A: one sentence says how both can be."""
+    said = list(sentences(standings({RUNG: (80, 0.5), HALF: (50, 0.5), ("B", "2x"): (22, 0.5), ("C", ""): (90, 0.6)})))
+    assert "Surely better than as fast a static ladder: A (2x), B (2x)." in said
+    assert said[-2] == "Never worth it here (something as fast is surely better at every setting): C."
+    assert said[-1].startswith("Better than keeping fewer layers, and still never worth it here: A; at every setting")
+
+
+def test_who_is_beaten_by_a_faster_rung_is_not_better_than_the_ladder() -> None:
+    """Where deeper is not better: A beats the rung of its own speed, and loses to one that is faster."""
+    quick_rung = (LADDER, "1 of 6 layers")
+    task = standings({RUNG: (120, 0.55), quick_rung: (20, 0.2), HALF: (70, 0.5)})
+    assert task.better_than_the_ladder() == []
+    assert task.never_worth_it() == ["A"]
+
+
 def test_the_front_holds_who_is_beaten_by_nobody_in_both() -> None:
     front = standings({RUNG: (60, 0.55), HALF: (24, 0.5), QUICK: (100, 0.25), ("C", ""): (110, 0.3)}).front()
     assert [(s.method, s.setting) for s in front] == [HALF, QUICK]
