@@ -21,7 +21,7 @@ from torch import Tensor
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome
 from common.errors import UserError, did_you_mean
-from common.run.replication import ROOT, Step
+from common.run.replication import ROOT, Run, Step
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.training.batches import encode
@@ -50,10 +50,13 @@ class Contender(ABC):
         task_run: what it is trained on.
         least_layers: so many of the backbone's first layers it computes for every text at every setting, in float32, so
             that it takes at least their time; 0 where nothing of the kind is known.
+        settings_are_models: whether each setting is a model of its own, to be compared with all others whatever its
+            speed; else some settings stand for all.
     """
 
     name: str
     least_layers: int = 0
+    settings_are_models: bool = False
 
     def __init__(self, task_run: TaskRun) -> None:
         self.task_run = task_run
@@ -105,7 +108,7 @@ class EncoderContender(Contender):
             self.arm(setting),
             run.backbone.tokenizer,
             run.task.is_regression,
-            run.device,
+            run.timing_device,
         )
         length = run.plan.max_length
 
@@ -135,11 +138,18 @@ class Method:
     Attributes:
         on: the contender of a task run; nothing is trained by asking.
         regression: whether it can learn values, too.
+        unfit: why it cannot take part in a run here, and what to type; empty where it can.
     """
 
     name: str
     on: Callable[[TaskRun], Contender]
     regression: bool = False
+    unfit: Callable[[Run], str] = lambda run: ""
+
+
+def of_the_cpu(run: Run) -> str:
+    """Why a method with kernels for a CPU alone cannot take part in a run."""
+    return "" if run.timing_device.type == "cpu" else "it computes on a CPU alone; type TIMING_DEVICE=cpu"
 
 
 @dataclass(frozen=True)

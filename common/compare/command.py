@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from common.compare.names import in_int8
 from common.compare.report import report_comparison
 from common.records.runs import LOCAL, RunRecord, read_run
 from common.reporting.made import Made
@@ -29,12 +30,13 @@ class Comparison(Replication):
 
     @property
     def paper(self) -> Paper:
-        """Its layout, with the looks that the papers give their methods."""
+        """Its layout, with the looks that the papers give their methods, and those of the same over int8 layers."""
         from common.paper import load_paper
 
         own = load_paper(FOLDER / "comparison.yaml")
         looks = {name: look for paper in find_replications() for name, look in paper.paper.systems.items()}
-        return own.model_copy(update={"systems": {**looks, **own.systems}})
+        over_int8 = {in_int8(name): f"{look.partition('-')[0]}-plus" for name, look in looks.items() if "-" in look}
+        return own.model_copy(update={"systems": {**over_int8, **looks, **own.systems}})
 
     def experiments(self) -> Experiments:
         """Those of the comparison, for its methods."""

@@ -11,15 +11,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from common.compare.exits_in_int8 import exits_in_int8
 from common.compare.judgement import area_over_ladder
 from common.compare.names import BASELINE, LADDER, SPEEDS
 from common.compare.rivals import RIVALS, Baseline
 from common.compare.tagging import labels_words, tagging_steps
 from common.early_exit.clock import BATCH_SIZE
+from common.early_exit.scoring import score_interval
 from common.early_exit.systems import Array, Scored, answers_of
 from common.errors import UserError, did_you_mean
 from common.methods import Answer, Contender, Method, Setting, find_methods
@@ -55,6 +59,7 @@ class Entrants:
     methods: tuple[Method, ...]
     say: Callable[[str], None]
     tagging: tuple[TaggingMethod, ...] = ()
+    _told: set[str] = field(default_factory=set)
 
     @staticmethod
     def asked(names: Sequence[str], say: Callable[[str], None]) -> Entrants:
@@ -66,7 +71,8 @@ class Entrants:
         offered = find_methods()
         for slug, why in offered.broken.items():
             say(f"warning: replications/{slug} offers no method: {why}; the others go on")
-        known, taggers = {**RIVALS, **offered.methods}, find_tagging_methods()
+        known = {**RIVALS, **offered.methods, **exits_in_int8(offered.methods.values())}
+        taggers = find_tagging_methods()
         plain = {name.lower(): method for name, method in known.items()}
         tagging = {name.lower(): method for name, method in taggers.items()}
         unknown = [name for name in names if name.lower() not in {**plain, **tagging}]
@@ -89,15 +95,36 @@ class Entrants:
             raise UserError(
                 f"{task.name} labels whole texts, and no method that does was asked for: add one to METHODS="
             )
-        able = [method for method in self.methods if method.regression or not task.is_regression]
-        left_out = [method.name for method in self.methods if method not in able]
+        here = self._here(task_run.run)
+        able = [method for method in here if method.regression or not task.is_regression]
+        left_out = [method.name for method in here if method not in able]
         if not able:
             raise UserError(
                 f"{task.name} is a regression, and {', '.join(left_out)} need classes: no method is left to compare"
             )
         if left_out:
-            self.say(f"{task.name} is a regression; methods that need classes are left out: {', '.join(left_out)}")
+            self._tell(f"{task.name} is a regression; methods that need classes are left out: {', '.join(left_out)}")
         return [method.on(task_run) for method in able]
+
+    def _here(self, run: Run) -> list[Method]:
+        """Those that this machine and this run can have; the others are named, with what to do.
+
+        Raises:
+            UserError: none is left.
+        """
+        why = {method.name: method.unfit(run) for method in self.methods}
+        left_out = [f"{name} is left out: {reason}" for name, reason in why.items() if reason]
+        if len(left_out) == len(self.methods):
+            raise UserError("; ".join(left_out))
+        for line in left_out:
+            self._tell(line)
+        return [method for method in self.methods if not why[method.name]]
+
+    def _tell(self, line: str) -> None:
+        """Once: several tasks and seeds have the same to say."""
+        if line not in self._told:
+            self._told.add(line)
+            self.say(line)
 
 
 # -- The steps --------------------------------------------------------------------------------------------------------
@@ -118,14 +145,22 @@ def trained_steps(run: Run, names: Sequence[str] = ()) -> list[Step]:
 
 def _steps_of(task_run: TaskRun, entrants: Entrants) -> Iterator[Step]:
     contenders = [Baseline(task_run), *entrants.on(task_run)]
-    for contender in contenders:
-        yield from contender.training_steps()
-    arms = 1 + sum(min(len(SPEEDS), len(contender.settings)) for contender in contenders)
+    # What two contenders begin with (a rung in two engines, a model in two kinds of numbers) is one step.
+    yield from {step.name: step for contender in contenders for step in contender.training_steps()}.values()
+    arms = 1 + sum(_most_entries(contender) for contender in contenders)
     measured, seconds = Comparison(task_run, contenders), task_run.clock_seconds(2 * arms)
     yield Step(f"{task_run.label}: all contenders, answers and clock", seconds, measured.measure)
 
 
 # -- One task run -----------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Converted(Protocol):
+    """A contender that runs trained weights of another one in another engine or other numbers."""
+
+    def original(self, split: str, setting: Setting) -> Tensor:
+        """(N, C) what the other answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +192,16 @@ class Entry:
         return self.contender.flops("dev", self.setting)
 
 
+def _most_entries(contender: Contender) -> int:
+    count = len(contender.settings)
+    return count if contender.settings_are_models else min(len(SPEEDS), count)
+
+
 def at_like_speeds(contender: Contender) -> list[Entry]:
-    """The contender at every speed of `SPEEDS` that it reaches, chosen on tune; with few settings at all of them."""
-    if len(contender.settings) <= len(SPEEDS):
+    """The contender at every speed of `SPEEDS` that it reaches, chosen on tune; with few settings at all of them, and
+    where settings are models too.
+    """  # noqa: D205
+    if len(contender.settings) <= _most_entries(contender):
         return [Entry(contender, setting, setting.name) for setting in contender.settings]
     full = contender.task_run.baseline_flops("tune").sum()
     reached = [(full / contender.flops("tune", setting).sum(), setting) for setting in contender.settings]
@@ -187,6 +229,7 @@ class Comparison:
         scored = Scored(self.task_run)
         row = Rows(self.task_run.task_name, self.task_run.seed, self.task_run.backbone.backbone, len(scored.labels))
         rows = [row("comparison", "constant answer", "score", scored.points(scored.constant), "points")]
+        rows += self._agreements(row)
         rows += self._areas(row, scored, latency)
         for entry in self.entries:
             rows += self._rows(row, scored, entry, latency, throughput)
@@ -213,6 +256,17 @@ class Comparison:
         for quantile in ("p50", "p90", "p99"):
             value = getattr(quantiles, quantile)
             yield row("comparison", name, f"latency_{quantile}", value, "ms", n=quantiles.n, timed=True, **at)
+
+    def _agreements(self, row: Rows) -> Iterator[Measurement]:
+        """On how many texts of dev who runs another's weights otherwise answers what that one does."""
+        if self.task_run.task.is_regression:
+            return
+        for entry in self.entries:
+            if isinstance(entry.contender, Converted):
+                original = answers_of(entry.contender.original("dev", entry.setting), self.task_run)
+                share = score_interval("accuracy", entry.answers, original)
+                at = {"setting": entry.shown, "at": entry.setting.at}
+                yield row("agreement", entry.contender.name, "agreement", share, "points", **at)
 
     def _areas(self, row: Rows, scored: Scored, latency: PairedTimings) -> Iterator[Measurement]:
         """What each method scores above the ladder at equal cost, in FLOPs and on the clock."""

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 BASELINE, LADDER, INT8, TFIDF = "baseline", "static ladder", "int8 baseline", "TF-IDF"
+ONNX, ONNX_INT8, PRUNED = "ONNX Runtime", "ONNX int8", "pruned"
 
 SPEEDS = (1.5, 2.0, 3.0, 4.0)
 """FLOPs of the baseline over a contender's, on tune: where methods with many settings are compared."""
+
+
+def in_int8(name: str) -> str:
+    """A method of exits over int8 layers."""
+    return f"{name} int8"

@@ -18,21 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from torch import Tensor
 
+from common.compare import onnx, pruned
 from common.compare.bag_of_words import COUNTED, log_probabilities, save_pipeline, words_of
+from common.compare.exits_in_int8 import exits_in_int8
 from common.compare.int8 import in_int8
 from common.compare.names import BASELINE, INT8, LADDER, TFIDF
+from common.compare.outcomes import after
 from common.early_exit.clock import Arm
 from common.early_exit.runtime import Outcome
-from common.methods import ONLY, Answer, Contender, EncoderContender, Method, Setting, find_methods
+from common.methods import ONLY, Answer, Contender, EncoderContender, Method, Setting, find_methods, of_the_cpu
 from common.models.classifier import EncoderClassifier, classifier_logits
 from common.run.replication import Step
 from common.tasks.metrics import score
 from common.tasks.task import Example
-
-
-def after(logits: Tensor, layers: int) -> Outcome:
-    """Everyone answers after so many layers."""
-    return Outcome(logits, torch.full((len(logits),), layers))
 
 
 class Baseline(EncoderContender):
@@ -93,7 +91,7 @@ class Ladder(EncoderContender):
 class Int8(EncoderContender):
     """The baseline with its linear layers in 8-bit integers, scaled on the fly (PyTorch's dynamic quantisation; CPU).
 
-    The kernels are those of x86 and ARM processors; whoever times on a GPU leaves it out.
+    The kernels are those of x86 and ARM processors; where the clock is a GPU's it does not take part.
     """
 
     name = INT8
@@ -111,6 +109,10 @@ class Int8(EncoderContender):
     def quantised(self) -> EncoderClassifier:
         """The baseline in int8, on the CPU."""
         return in_int8(self.task_run.classifier().cpu())
+
+    def original(self, split: str, setting: Setting) -> Tensor:
+        """What the baseline answers in float32."""
+        return self.task_run.static_logits()[split]
 
     @cached_property
     def _logits(self) -> dict[str, Tensor]:
@@ -205,12 +207,16 @@ RIVALS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method(LADDER, Ladder, regression=True),
-        Method(INT8, Int8, regression=True),
+        Method(INT8, Int8, regression=True, unfit=of_the_cpu),
+        *onnx.METHODS,
+        *pruned.METHODS,
         Method(TFIDF, TfIdf),
     )
 }
 
 
 def every_method() -> dict[str, Method]:
-    """All that a user can have: the baseline, these rivals, and what the papers offer; by name."""
-    return {BASELINE: Method(BASELINE, Baseline, regression=True), **RIVALS, **find_methods().methods}
+    """All that a user can have: the baseline, these rivals, what the papers offer, and its exits in int8; by name."""
+    offered = find_methods().methods
+    baseline = Method(BASELINE, Baseline, regression=True)
+    return {BASELINE: baseline, **RIVALS, **offered, **exits_in_int8(offered.values())}

@@ -138,12 +138,16 @@ def leaving_early(model: Callable[[Path, OpenEncoder], MultiExitModel], *rules: 
     """
     known = {rule.__name__: rule for rule in rules}
 
-    def load(parts: Parts) -> Runner:
+    def load(
+        parts: Parts,
+        open_encoder: OpenEncoder = answering,
+        changed: Callable[[MultiExitModel], MultiExitModel] = lambda model: model,
+    ) -> Runner:
         facts = parts.about.facts
         name, values = facts["rule"]["name"], {k: v for k, v in facts["rule"].items() if k != "name"}
         if name not in known:
             raise UserError(f"{parts.root}: expected a rule of {parts.about.method}, {', '.join(known)}; found {name}")
-        made, rule = model(parts.folder, answering), known[name](**values)
+        made, rule = changed(model(parts.folder, open_encoder)), known[name](**values)
         layers = torch.tensor(facts.get("layers", range(1, 1 + made.num_layers)))
 
         def run(batch: Batch) -> Outcome:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from kit.toy_run import small_run, toy_task
 
-from common.compare.names import BASELINE, INT8, TFIDF
+from common.compare.exits_in_int8 import ExitsInInt8
+from common.compare.names import BASELINE, INT8, ONNX_INT8, TFIDF, in_int8
 from common.compare.rivals import every_method
 from common.early_exit.runtime import Outcome
 from common.errors import UserError
@@ -20,6 +21,10 @@ from common.task_run import TaskRun
 from common.tasks.task import Example, Task
 
 METHODS = every_method()
+OVER_INT8 = [in_int8(name) for name in METHODS if in_int8(name) in METHODS]
+
+SCALED_BY_BATCH = (INT8, ONNX_INT8)
+"""Alone a text's logits are others."""
 
 # The first two have names of generated tasks: whoever distils on plain text then finds some.
 SINGLES = toy_task("mood", ("no", "yes", "maybe"), lambda i: i % 3)
@@ -68,7 +73,7 @@ def check(model: Model, outcome: Outcome, examples: tuple[Example, ...]) -> None
     probability, index = outcome.logits.softmax(-1).max(-1)
     assert [a.label for a in answers] == [model.about.labels[i] for i in index.tolist()]
     torch.testing.assert_close(torch.tensor([a.probability for a in answers]), probability, rtol=1e-4, atol=1e-5)
-    if model.about.method != INT8:  # It scales by the whole batch: alone a text's logits are others.
+    if model.about.method not in SCALED_BY_BATCH:
         for text, together in zip(texts_of(examples)[:5], answers, strict=False):
             (alone,) = model([text])
             assert (alone.label, alone.exit_layer) == (together.label, together.exit_layer)
@@ -81,11 +86,30 @@ def come_home(method: Method, task_run: TaskRun, folder: Path) -> None:
         check(load(folder / str(number)), contender.outcome("dev", setting), task_run.task.dev)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in OVER_INT8])
 def test_every_method_answers_at_home_as_it_was_scored(
     name: str, task_runs: dict[str, TaskRun], tmp_path: Path
 ) -> None:
     come_home(METHODS[name], task_runs["mood"], tmp_path)
+
+
+@pytest.mark.parametrize("name", OVER_INT8)
+def test_exits_over_int8_answer_at_home_about_as_they_were_scored(
+    name: str, task_runs: dict[str, TaskRun], tmp_path: Path
+) -> None:
+    """Who has left does not scale any more what the next layer reads; who is scored stays to the end."""
+    contender, run = METHODS[name].on(task_runs["mood"]), task_runs["mood"]
+    assert isinstance(contender, ExitsInInt8)
+    slowest = max(contender.settings, key=lambda s: contender.flops("dev", s).sum())
+    save(contender, slowest, tmp_path / "home")
+    answers, scored = load(tmp_path / "home")(texts_of(run.task.dev)), contender.outcome("dev", slowest)
+    alike = torch.tensor([a.exit_layer for a in answers]) == scored.exit_layer
+    assert alike.float().mean() >= 0.9
+    found = torch.tensor([a.probability for a in answers])
+    near, whole = (logits.softmax(-1).amax(-1) for logits in (scored.logits, contender.original("dev", slowest)))
+    torch.testing.assert_close(found[alike], near[alike], atol=0.02, rtol=0)
+    if whole.std() > 0.01:  # Temperatures make RightTool equally unsure of every text of the toy.
+        assert not torch.allclose(found[alike], whole[alike], atol=1e-6, rtol=0), "it is quantised"
 
 
 @pytest.mark.parametrize("name", [BASELINE, TFIDF, "DeeBERT", "DAN", "CascadeBERT"])
