@@ -40,6 +40,7 @@ TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "c
 TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
 TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
 TEST_FASTBERT, TEST_PABEE = TESTS + "fastbert/test_fastbert_trial.py", TESTS + "pabee/test_pabee_trial.py"
+DOCTOR, TEST_DOCTOR = "common/doctor/", "tests/common/doctor/test_doctor_"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
 MUTANTS = (
@@ -271,6 +272,41 @@ MUTANTS = (
         'Reading("throughput_ratio")',
         'Reading("time_speedup")',
         "tests/common/site/test_site_plot_data.py::test_each_currency_is_read_from_its_own_metric",
+    ),
+    Mutant(
+        "doctor: an output that is no number is no gap",
+        DOCTOR + "backbone.py",
+        "if not gap <= CLOSE:",
+        "if gap > CLOSE:",
+        TEST_DOCTOR + "backbone.py::test_a_backbone_that_reads_its_padding_is_broken",
+    ),
+    Mutant(
+        "doctor: labels are said to be permuted whatever answers score",
+        DOCTOR + "recorded.py",
+        "if np.trace(both) >= constant:",
+        "if np.trace(both) >= count:",
+        TEST_DOCTOR + "recorded.py::test_a_healthy_run_has_no_finding",
+    ),
+    Mutant(
+        "doctor: one equal choice stands for all",
+        DOCTOR + "recorded.py",
+        "len(same) >= ENOUGH_CHOICES and all(same)",
+        "len(same) >= ENOUGH_CHOICES and any(same)",
+        TEST_DOCTOR + "recorded.py::test_one_choice_that_differs_is_enough",
+    ),
+    Mutant(
+        "doctor: one setting at one layer stands for all",
+        DOCTOR + "recorded.py",
+        "len(exits) > 1 and all(np.ptp",
+        "len(exits) > 1 and any(np.ptp",
+        TEST_DOCTOR + "recorded.py::test_a_single_setting_that_lets_texts_leave_apart_is_enough",
+    ),
+    Mutant(
+        "doctor: what a library was built for counts as another version",
+        DOCTOR + "machine.py",
+        "Version(one).public == Version(other).public",
+        "Version(one) == Version(other)",
+        TEST_DOCTOR + "machine.py::test_tested_versions_are_silent_whatever_they_were_built_for",
     ),
 )
 

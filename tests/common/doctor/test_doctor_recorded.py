@@ -200,6 +200,15 @@ def test_thresholds_that_are_all_those_of_dev_are_doubtful() -> None:
     assert found.kind == "doubtful" and "all 6 settings of Fast" in found.what and "never `dev`" in found.do
 
 
+def test_one_choice_that_differs_is_enough() -> None:
+    names, ends = ("near", "far"), ("", " (dev-tuned)")
+    same = {exits_name("Fast", f"{s}{end}"): exits(7) for s in names for end in ends}
+    same |= {answers_name("Fast", f"{s}{end}"): wrong(0.12) for s in names for end in ends}
+    apart = {**same, exits_name("Fast", "near"): exits(8)}
+    kept = [evidence(task, **(apart if task == "mood" else same)) for task in TASKS]
+    assert kinds(recorded.tuned_on_reported(run(*kept))) == []
+
+
 def chosen(setting: str, at: float, task: str) -> Measurement:
     return score(88.0, task, system="Fast", setting=setting, at=at)
 
