@@ -10,18 +10,18 @@ import keyword
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from string import Template
 
-from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.errors import UserError
 from common.paper import Paper, load_paper
 from common.records.measurements import write_text
 from common.reporting.blocks import update_block
-from common.reporting.looks import COLOURS, MARKERS, RESERVED
+from common.reporting.looks import COLOURS, MARKERS, RESERVED, ROLE_OF_NAME
 from common.reporting.overview import PaperRuns
 from common.reporting.paper_page import facts_markdown
 from common.run.replication import ROOT, find_replications
@@ -72,6 +72,7 @@ def lay_down(name: str, root: Path = ROOT) -> NewPaper:
     """
     slug = slug_of(name, root)
     papers = [replication.paper for replication in find_replications(root / "replications")]
+    papers.append(load_paper(root / "common" / "compare" / "comparison.yaml"))
     new = NewPaper(" ".join(name.split()), slug, free_look(papers))
     _refuse_a_taken_name(new, papers)
     build = root / "build"
@@ -125,17 +126,22 @@ def slug_of(name: str, root: Path = ROOT) -> str:
 
 def _refuse_a_taken_name(new: NewPaper, papers: Iterable[Paper]) -> None:
     """What a system is called in the records must be one system's alone."""
-    systems = {name for paper in papers for name in paper.systems} | {BASELINE, LADDER, INT8, TFIDF}
+    systems = {name for paper in papers for name in paper.systems} | set(ROLE_OF_NAME)
     same = [system for system in systems if _plain(system) == _plain(new.name)]
     if same:
         raise UserError(f"{same[0]!r} is a system of this project already. Choose another name")
 
 
-def free_look(papers: Iterable[Paper]) -> str:
-    """A colour and a marker that no system has."""
-    taken = {look for paper in papers for look in paper.systems.values()}
-    looks = (f"{c}-{m}" for m, c in product(MARKERS, COLOURS) if c not in RESERVED)
-    return next(look for look in looks if look not in taken)
+def free_look(papers: Sequence[Paper]) -> str:
+    """A colour and a marker that no system has, of a colour that no paper's own method has, as far as there is one.
+
+    The comparison draws a method over int8 layers in the method's colour, with a plus.
+    """
+    taken = [look for paper in papers for look in paper.systems.values()]
+    own = {paper.systems[paper.name].partition("-")[0] for paper in papers if paper.name in paper.systems}
+    used = Counter(look.partition("-")[0] for look in dict.fromkeys(taken))
+    colours = sorted(COLOURS.keys() - RESERVED, key=lambda c: (c in own or f"{c}-plus" in taken, used[c], c))
+    return next(look for c, m in product(colours, MARKERS) if (look := f"{c}-{m}") not in taken)
 
 
 def _filled(new: NewPaper, folder: Path) -> tuple[Path, Path]:
