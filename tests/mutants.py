@@ -39,7 +39,7 @@ DEEBERT, SYSTEMS = PAPERS + "deebert/experiments.py", "common/early_exit/systems
 TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "cascadebert/test_cascadebert_trial.py"
 TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
 TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
-TEST_FASTBERT, TEST_PABEE = TESTS + "fastbert/test_fastbert_trial.py", TESTS + "pabee/test_pabee_trial.py"
+TEST_FASTBERT = TESTS + "fastbert/test_fastbert_trial.py"
 DOCTOR, TEST_DOCTOR = "common/doctor/", "tests/common/doctor/test_doctor_"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 

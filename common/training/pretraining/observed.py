@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from common.encoders.layered import LayeredEncoder
@@ -77,10 +76,3 @@ def _scores(
     if attention_mask is None:
         return scores
     return scores.masked_fill(~attention_mask.bool()[:, None, None, :], 0.0)
-
-
-def attention_probabilities(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """(B, heads, L, L) what attention makes of `Observed.scores`."""
-    if attention_mask is not None:
-        scores = scores.masked_fill(~attention_mask.bool()[:, None, None, :], float("-inf"))
-    return torch.softmax(scores, dim=-1)

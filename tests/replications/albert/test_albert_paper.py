@@ -20,7 +20,6 @@ from replications.albert.names import SIXTH, embedding_setting
 from replications.albert.settings import PAPER_TOKENS, SETTINGS, TABLE_14, settings_of
 
 FOLDER = Path(__file__).parents[3] / "replications" / "albert"
-ACTIVE = {"not_run": ""}
 
 
 @pytest.fixture(scope="module")

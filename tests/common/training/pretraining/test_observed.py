@@ -6,7 +6,7 @@ from torch import Tensor
 
 from common.encoders.shapes import random_encoder
 from common.training.pretraining import observed
-from common.training.pretraining.observed import attention_probabilities, observe
+from common.training.pretraining.observed import observe
 
 SHAPES = ("tiny", "tiny-roberta", "tiny-albert", "tiny-mpnet")
 
@@ -18,6 +18,13 @@ def inputs() -> tuple[Tensor, Tensor]:
     mask[1, 6:] = 0
     mask[2, 3:] = 0
     return ids, mask
+
+
+def attention_probabilities(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """(B, heads, L, L) what attention makes of `Observed.scores`."""
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask.bool()[:, None, None, :], float("-inf"))
+    return torch.softmax(scores, dim=-1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
