@@ -18,6 +18,7 @@ from common.records.effects import Component, Effect
 from common.records.measurements import Measurement, write_measurements, write_text
 from common.records.runs import RunRecord, find_runs
 from common.reporting.blocks import markers, update_block
+from common.reporting.figures import SUFFIXES
 from common.reporting.made import Made
 from common.reporting.overview import overview
 from common.reporting.report import report, verdict_lines
@@ -45,7 +46,21 @@ def replication_of(paper: Paper, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def reported(paper: Paper, results: Path, tmp_path: Path) -> list[Path]:
+def reported(paper: Paper, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What `make tables` made. Figures are files with a word in them: drawing one takes a second."""
+
+    def write_figures(paper: Paper, run: RunRecord, folder: Path) -> list[Path]:
+        paths = [folder / f"figure1{suffix}" for suffix in SUFFIXES]
+        for path in paths:
+            write_text(path, "a figure")
+        return paths
+
+    monkeypatch.setattr("common.reporting.report.write_figures", write_figures)
+    return first_report(paper, tmp_path)
+
+
+def first_report(paper: Paper, tmp_path: Path) -> list[Path]:
+    """With the pages that people wrote at hand."""
     readme = tmp_path / "README.md"
     readme.write_text(f"# head\n\n{BEGIN}\nold\n{END}\n\ntail\n")
     folder = tmp_path / "replications" / "a-paper"
@@ -60,8 +75,9 @@ def again(paper: Paper, tmp_path: Path) -> list[Path]:
     return report([replication_of(paper, tmp_path)], tmp_path / "results", tmp_path / "tables", readme, made)
 
 
-def test_a_report_writes_verdicts_figures_tables_and_the_summary(reported: list[Path], tmp_path: Path) -> None:
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in reported) == [
+def test_a_report_writes_verdicts_figures_tables_and_the_summary(paper: Paper, results: Path, tmp_path: Path) -> None:
+    written = first_report(paper, tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in written) == [
         "README.md",
         "replications/a-paper/README.md",
         "results/a-paper/mini-files/claims.json",
@@ -109,18 +125,6 @@ def test_what_is_made_once_more_has_the_same_bytes(reported: list[Path], paper: 
         assert path.read_bytes() == content and path.stat().st_ino != file
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are files with a word: it takes a second to draw one."""
-
-    def write_figures(paper: Paper, run: RunRecord, folder: Path) -> list[Path]:
-        path = folder / "figure1.png"
-        write_text(path, "a figure")
-        return [path]
-
-    monkeypatch.setattr("common.reporting.report.write_figures", write_figures)
-
-
 RUN, TABLE = "results/a-paper/mini-files", "tables/a-paper/table1.md"
 
 
@@ -166,7 +170,7 @@ def a_scoreboard_edited_by_hand(folder: Path) -> None:
     ],
 )
 def test_what_changed_is_made_again_and_nothing_else(
-    undrawn: None, reported: list[Path], paper: Paper, tmp_path: Path, spoil: Callable[[Path], None], remade: set[str]
+    reported: list[Path], paper: Paper, tmp_path: Path, spoil: Callable[[Path], None], remade: set[str]
 ) -> None:
     """Of the run's folder, the paper's tables, and the pages over all papers, by a file of each."""
     pieces = {
@@ -184,7 +188,7 @@ def test_what_changed_is_made_again_and_nothing_else(
     assert all(path.is_file() for path in reported)
 
 
-def test_a_damaged_note_makes_once_more(undrawn: None, reported: list[Path], paper: Paper, tmp_path: Path) -> None:
+def test_a_damaged_note_makes_once_more(reported: list[Path], paper: Paper, tmp_path: Path) -> None:
     file = (tmp_path / TABLE).stat().st_ino
     for note in (tmp_path / "made").iterdir():
         note.write_text("{")
