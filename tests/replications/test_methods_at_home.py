@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from common.serve.home import find_home, package_of
 from common.serve.model import Model, Text
 from common.task_run import TaskRun
 from common.tasks.task import Example, Task
+from replications.bort.settings import SETTINGS
 
 METHODS = every_method()
 OVER_INT8 = [in_int8(name) for name in METHODS if in_int8(name) in METHODS]
@@ -48,6 +51,16 @@ def paired(task: Task) -> Task:
 def task_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TaskRun]:
     run = small_run(tmp_path_factory.mktemp("run"), SINGLES, paired(PAIRS), VALUES)
     return {name: TaskRun.of(run, name, 0) for name in run.task_names}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried() -> Iterator[None]:
+    """Bort, which takes longest, pre-trains on less text and is fine-tuned in fewer ways."""
+    smoke = SETTINGS["smoke"]
+    once = replace(smoke.fine_tuning, epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SETTINGS, "smoke", replace(smoke, words=2_500, fine_tuning=once, thetas=smoke.thetas[:2]))
+        yield
 
 
 def telling(contender: Contender) -> list[Setting]:
