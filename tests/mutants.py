@@ -45,6 +45,27 @@ LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
 MUTANTS = (
     Mutant(
+        "Pruning: the most important ones go",
+        "common/models/pruned.py",
+        "importance.topk(count).indices",
+        "importance.topk(count, largest=False).indices",
+        "tests/common/models/test_pruned.py::test_the_most_important_ones_stay_in_their_order",
+    ),
+    Mutant(
+        "Pruning: importance forgets the sign of a text's tokens",
+        "common/models/pruned.py",
+        "((o * _gradient(o)).sum(1) for o",
+        "((o * _gradient(o)).abs().sum(1) for o",
+        "tests/common/models/test_pruned.py::test_importance_is_the_gradient_of_a_gate_of_each_text",
+    ),
+    Mutant(
+        "ONNX Runtime takes every core",
+        "common/models/onnx_session.py",
+        "options.inter_op_num_threads = self.threads, 1",
+        "options.inter_op_num_threads = 0, 1",
+        "tests/common/models/test_onnx_classifier.py::test_a_session_has_the_threads_that_pytorch_has_when_it_computes",
+    ),
+    Mutant(
         "DeeBERT: thresholds are chosen on dev",
         DEEBERT,
         "System(self.deebert, name, self.deebert.fastest_within(drop))",
