@@ -6,7 +6,8 @@ read from (`common.best.judgement`), are answers and times, example by example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,14 +57,14 @@ class Search:
     Attributes:
         task_run: the data, the backbone and the baseline.
         contenders: cheapest first; the baseline is not among them.
-        limits: what the user allows.
         not_asked: methods that are left out because they are dear, with their estimated seconds.
+        limits: what the user allows.
     """
 
     task_run: TaskRun
     contenders: Sequence[Contender]
+    not_asked: Mapping[str, float]
     limits: Limits
-    not_asked: dict[str, float] = field(default_factory=dict)
     _entries: dict[int, list[Entry]] = field(default_factory=dict)
     _verdicts: dict[int, str | None] = field(default_factory=dict)
 
@@ -83,11 +84,8 @@ class Search:
         limits.check_batch(task, len(task_run.task.dev))
         able = [one for one in Entrants.asked(names, run.say).on(task_run) if has_a_home(one, run.say)]
         offered = [rung for one in able for rung in by_rungs(one)]
-        cost = {contender: seconds_to_make(contender) for contender in offered}
-        most = DEAR * seconds_to_make(Baseline(task_run))
-        dear = [] if names else [contender for contender in offered if cost[contender] > most]
-        asked = sorted((c for c in offered if c not in dear), key=lambda c: cost[c])
-        return Search(task_run, asked, limits, {c.name: cost[c] for c in dear})
+        most = math.inf if names else DEAR * seconds_to_make(Baseline(task_run))
+        return Search(task_run, *without_the_dear(offered, most), limits)
 
     # -- The steps ----------------------------------------------------------------------------------------------------
 
@@ -281,6 +279,24 @@ class Search:
             dear = ", ".join(f"{name} (about {duration(seconds)})" for name, seconds in self.not_asked.items())
             lines.append(f"  left out, training costs over {DEAR:g} baselines; METHODS= asks by name: {dear}")
         return lines
+
+
+def without_the_dear(offered: Sequence[Contender], most: float) -> tuple[list[Contender], dict[str, float]]:
+    """The contenders that take at most `most` seconds to make, cheapest first; of the others the names and seconds.
+
+    What a cheaper one makes already (a rung that another engine runs, say) is not counted again.
+    """
+    asked: list[Contender] = []
+    dear: dict[str, float] = {}
+    made: set[str] = set()
+    for contender in sorted(offered, key=seconds_to_make):
+        new = {step.name: step.seconds for step in contender.training_steps() if step.name not in made}
+        if sum(new.values()) > most:
+            dear[contender.name] = sum(new.values())
+        else:
+            asked.append(contender)
+            made |= new.keys()
+    return asked, dear
 
 
 def has_a_home(contender: Contender, say: Callable[[str], None]) -> bool:
