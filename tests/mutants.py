@@ -45,6 +45,20 @@ LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
 MUTANTS = (
     Mutant(
+        "best: one system below the floor is enough to drop a method",
+        "common/best/choice.py",
+        "PLACES = 2",
+        "PLACES = 1",
+        "tests/common/best/test_best_choice.py::test_what_is_not_trained_would_have_been_neither_first_nor_second",
+    ),
+    Mutant(
+        "best: settings are chosen by the scores that are reported",
+        "common/best/search.py",
+        'tune = Scored(contender.task_run, "tune")',
+        'tune = Scored(contender.task_run, "dev")',
+        "tests/common/best/test_best_search.py::test_settings_are_chosen_on_tune_alone",
+    ),
+    Mutant(
         "Pruning: the most important ones go",
         "common/models/pruned.py",
         "importance.topk(count).indices",

@@ -19,6 +19,7 @@ from common.best.search import Search, entries_of, without_the_dear
 from common.best.times import Times, timed
 from common.compare.names import BASELINE, INT8, LADDER, TFIDF
 from common.compare.rivals import Baseline, Ladder, TfIdf
+from common.early_exit.systems import Scored
 from common.errors import UserError
 from common.methods import ONLY, Answer, Offered, find_method
 from common.records.measurements import Measurement
@@ -156,6 +157,7 @@ def test_settings_are_chosen_on_tune_alone(task_run: TaskRun, monkeypatch: pytes
     asked: set[str] = set()
     outcome, flops = type(deebert).outcome, type(deebert).flops
     noting = lambda call: lambda s, split, at: (asked.add(split), call(s, split, at))[1]  # type: ignore[func-returns-value]  # noqa: E731
+    monkeypatch.setattr(searching, "Scored", lambda run, split="dev": (asked.add(split), Scored(run, split))[1])  # type: ignore[func-returns-value]
     monkeypatch.setattr(type(deebert), "outcome", noting(outcome))
     monkeypatch.setattr(type(deebert), "flops", noting(flops))
     entries = {loss: entries_of(deebert, loss) for loss in (0.0, 5.0, 100.0)}
