@@ -39,7 +39,7 @@ LAST_SHARES = {"all stay": 1.0, "to a half": 0.5, "to a tenth": 0.1}
 BATCHES = {1: ("all stay", "to a half", "to a tenth"), 32: ("to a tenth",)}
 """What is timed in batches of each size."""
 
-SAMPLES = {1: 8, 32: 2}
+SAMPLES = {1: 16, 32: 4}
 ROUNDS = {1: 2, 32: 1}
 
 
@@ -48,7 +48,7 @@ def shape_steps(run: Run) -> list[Step]:
     clock = [
         Step(
             f"{BACKBONE}: imposed shares of active pieces, batches of {size}",
-            20.0 if size == 1 else 45.0,
+            35.0 if size == 1 else 90.0,
             partial(imposed, size),
         )
         for size in BATCHES
