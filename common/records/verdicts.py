@@ -222,10 +222,13 @@ def _shown(claim: Claim, decision: Decision) -> dict[str, object]:
 
 
 def _extreme(claim: Claim, effects: Sequence[Effect]) -> Effect:
-    """The cell that is least (`all`) or most (`any`) on the claim's side; to be read, not to be tested."""
-    sign = 1 if claim.op in ABOVE else -1
-    least_first = sorted(effects, key=lambda effect: sign * effect.value)
-    return least_first[-1 if claim.over == "any" else 0]
+    """The cell to be read, not to be tested: for `all` the least on the claim's side, for `any` the surest to be there.
+
+    The largest of noisy cells would be the noisiest: two rounds of a clock give the widest intervals.
+    """
+    if claim.op in ABOVE:
+        return max(effects, key=lambda e: e.interval[0]) if claim.over == "any" else min(effects, key=lambda e: e.value)
+    return min(effects, key=lambda e: e.interval[1]) if claim.over == "any" else max(effects, key=lambda e: e.value)
 
 
 def _cell_result(cell: Cell) -> CellResult:

@@ -188,6 +188,12 @@ def test_the_shown_number_is_the_cell_nearest_to_failing() -> None:
     assert [c.value for c in judged(claim(over="all"), decision).cells] == [0.9, 0.5, 0.7]
 
 
+def test_of_any_the_surest_cell_is_shown_and_not_the_noisiest() -> None:
+    noisy, sure = Cell("two rounds", effect(0.9, 0.6)), Cell("many", effect(0.7, 0.01))
+    assert judged(claim(over="any"), Decision((noisy, sure))).measured == 0.7
+    assert judged(claim(op="<=", over="any"), Decision((Cell("two", effect(-0.9, 0.9)), sure))).measured == 0.7
+
+
 # -- Kinds ------------------------------------------------------------------------------------------------------------
 
 
