@@ -21,7 +21,7 @@ from common.records.measurements import atomic_write
 from common.records.statistics import Interval, bootstrap_statistic
 from common.task_run import TaskRun
 from common.tasks.task import Example
-from common.timing.paired import CONTROL, outside_noise, paired_latency, paired_throughput
+from common.timing.paired import CONTROL, outside_noise, paired_latency, paired_throughput, pass_over
 from common.timing.threads import pinned_threads
 
 Array = NDArray[np.float64]
@@ -112,7 +112,7 @@ def _in_batches(task_run: TaskRun, arms: Mapping[str, Answer], texts: Sequence[E
     by_length = sorted(texts, key=lambda e: len(e.text_a) + len(e.text_b or ""))
     batches = [by_length[i : i + batch] for i in range(0, len(texts), batch)]
     found = paired_throughput(
-        {name: _on_all(answer, batches) for name, answer in arms.items()},
+        {name: pass_over(answer, batches) for name, answer in arms.items()},
         baseline=BASELINE,
         rounds=2 + 2 * task_run.run.scale.timing_rounds,
     )
@@ -122,15 +122,6 @@ def _in_batches(task_run: TaskRun, arms: Mapping[str, Answer], texts: Sequence[E
 
 def _on_item(answer: Answer, texts: Sequence[Example]) -> Callable[[int], object]:
     return lambda item: answer([texts[item]])
-
-
-def _on_all(answer: Answer, batches: Sequence[Sequence[Example]]) -> Callable[[], int]:
-    def run() -> int:
-        for batch in batches:
-            answer(batch)
-        return sum(map(len, batches))
-
-    return run
 
 
 def _of_totals(mine: Array, other: Array, axis: int = -1) -> Array:

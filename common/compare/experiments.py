@@ -36,7 +36,14 @@ from common.tagging_methods import TaggingMethod, find_tagging_methods
 from common.tagging_run import TaggingRun
 from common.task_run import TaskRun
 from common.tasks.task import Example
-from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput
+from common.timing.paired import (
+    CONTROL,
+    PairedThroughput,
+    PairedTimings,
+    paired_latency,
+    paired_throughput,
+    pass_over,
+)
 from common.timing.threads import pinned_threads
 
 TASKS = {
@@ -303,7 +310,7 @@ class Comparison:
                 advance=lambda: run.run.progress(next(done), total),
             )
             throughput = paired_throughput(
-                {name: _on_all(answer, batches) for name, answer in arms.items()},
+                {name: pass_over(answer, batches) for name, answer in arms.items()},
                 baseline=BASELINE,
                 rounds=2 + 2 * scale.timing_rounds,
             )
@@ -332,15 +339,6 @@ class Comparison:
 
 def _on(answer: Answer, batches: Sequence[Sequence[Example]]) -> Callable[[int], object]:
     return lambda item: answer(batches[item])
-
-
-def _on_all(answer: Answer, batches: Sequence[Sequence[Example]]) -> Callable[[], int]:
-    def run() -> int:
-        for batch in batches:
-            answer(batch)
-        return sum(map(len, batches))
-
-    return run
 
 
 def shape_steps(run: Run) -> list[Step]:

@@ -5,8 +5,9 @@ The counterpart of `common.compare.experiments` for sequence labelling; what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from common.tasks.catalogue import find_facts
 from common.tasks.tag_metrics import points, points_ahead, tag_parts
 from common.tasks.tagging import Sentence
 from common.tasks.tagging_files import holds_tagging
-from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput
+from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput, pass_over
 from common.timing.threads import pinned_threads
 from common.training.word_pieces import encode_tagged, positions_of
 
@@ -131,7 +132,7 @@ class TaggingComparison:
                 rounds=scale.timing_rounds,
             )
             throughput = paired_throughput(
-                {s.name: self._on_all(s, batches) for s in systems},
+                {s.name: pass_over(partial(self._from_words, s), batches) for s in systems},
                 baseline=BASELINE,
                 rounds=2 + 2 * scale.timing_rounds,
             )
@@ -142,14 +143,6 @@ class TaggingComparison:
         source = self.run.backbone
         split = encode_tagged(source.tokenizer, sentences, positions_of(source.encoder.config))
         return system.arm(split.batch(range(len(sentences))).to(self.run.run.timing_device))
-
-    def _on_all(self, system: TaggingSystem, batches: Sequence[Sequence[Sentence]]) -> Callable[[], int]:
-        def pass_over() -> int:
-            for batch in batches:
-                self._from_words(system, batch)
-            return sum(map(len, batches))
-
-        return pass_over
 
     def _evidence(
         self, systems: Sequence[TaggingSystem], latency: PairedTimings, throughput: PairedThroughput

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ ENOUGH_ROUNDS = 6
 """Below it the interval of a median cannot reach 95 %: what is shown of fewer rounds is their range."""
 
 Arm = TypeVar("Arm")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,17 @@ def outside_noise(ratio: Interval, control: Interval) -> bool:
     """
     stray = max(control.high, 1 / control.low)
     return ratio.high < 1 / stray or ratio.low > stray
+
+
+def pass_over(answer: Callable[[Sequence[Item]], object], batches: Sequence[Sequence[Item]]) -> Callable[[], int]:
+    """`answer` as an arm of `paired_throughput`: a call answers every batch and returns how many items they hold."""
+
+    def run() -> int:
+        for batch in batches:
+            answer(batch)
+        return sum(map(len, batches))
+
+    return run
 
 
 def _add_control(arms: Mapping[str, Arm], baseline: str) -> dict[str, Arm]:
