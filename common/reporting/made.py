@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from common.file_hash import file_sha256
 from common.records.measurements import write_json
 
 COMMON = Path(__file__).resolve().parents[1]
@@ -65,7 +66,7 @@ class Made:
         if note is not None and note.made_from == made_from and _stand(note):
             return [Path(name) for name in note.files]
         files = make()
-        write_json(path, Note(made_from=made_from, files={str(f): _hash(f) for f in files}).model_dump())
+        write_json(path, Note(made_from=made_from, files={str(f): file_sha256(f) for f in files}).model_dump())
         return files
 
 
@@ -84,7 +85,7 @@ def _digest(files: Iterable[Path], *facts: str) -> str:
     """Of the files' paths and contents; one that is not there counts as such."""
     whole = hashlib.sha256(repr(facts).encode())
     for path in files:
-        whole.update(f"{path}\0{_hash(path) if path.is_file() else ''}\0".encode())
+        whole.update(f"{path}\0{file_sha256(path) if path.is_file() else ''}\0".encode())
     return whole.hexdigest()
 
 
@@ -97,8 +98,4 @@ def _read(path: Path) -> Note | None:
 
 
 def _stand(note: Note) -> bool:
-    return all(Path(name).is_file() and _hash(Path(name)) == sha256 for name, sha256 in note.files.items())
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return all(Path(name).is_file() and file_sha256(Path(name)) == sha256 for name, sha256 in note.files.items())

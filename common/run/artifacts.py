@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.records.measurements import write_json
 
 Recipe = Mapping[str, Any]
@@ -241,7 +242,7 @@ def find_damage(folder: Path) -> str | None:
         size = path.stat().st_size
         if size != expected.size:
             return f"{relative} of the stored one is damaged ({size} bytes, expected {expected.size})"
-        if _file_sha256(path) != expected.sha256:
+        if file_sha256(path) != expected.sha256:
             return f"{relative} of the stored one is damaged (its SHA-256 is not the recorded one)"
     return None
 
@@ -310,12 +311,7 @@ def _describe(path: Path) -> StoredFile:
     # On disk before the manifest vouches for it.
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    return StoredFile(size=path.stat().st_size, sha256=_file_sha256(path))
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return StoredFile(size=path.stat().st_size, sha256=file_sha256(path))
 
 
 def _is_disk_full(error: BaseException, folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.serve.folder import files_in
 
 SETTINGS, README, MODEL, TOKENIZER = "settings.json", "README.md", "model", "tokenizer"
@@ -78,7 +78,7 @@ class About(BaseModel):
 
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of the folder that `settings.json` vouches for, by path within the folder."""
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in _vouched_for(folder)}
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in _vouched_for(folder)}
 
 
 def read_about(folder: Path) -> About:
@@ -92,7 +92,7 @@ def read_about(folder: Path) -> About:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{folder}: {name} is missing. Copy the whole folder again, or save the model again")
-        if (found := _sha256(path)) != expected:
+        if (found := file_sha256(path)) != expected:
             raise UserError(
                 f"{path} was changed after the model was saved: expected SHA-256 {expected}, found {found}. Copy the "
                 "folder again, or save the model again"
@@ -125,8 +125,3 @@ def _read_settings(folder: Path) -> About:
 
 def _vouched_for(folder: Path) -> Iterator[Path]:
     return (path for path in files_in(folder) if path not in (folder / SETTINGS, folder / README))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

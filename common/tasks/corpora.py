@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.tasks.builtin import builtin_task
 from common.tasks.catalogue import SMOKE_TASKS, check_source, known_tasks
 from common.tasks.hub import hub_rows
@@ -123,7 +124,7 @@ def _of_files(data_dir: Path, words: int | None) -> Corpus:
     for folder in FOLDERS:
         path = find_text(folder, data_dir)
         if path is not None:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_sha256(path)
             return Corpus(
                 str(path),
                 f"file:{digest}:{words}",

@@ -28,8 +28,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.encoders.checkpoints import file_sha256
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.records.measurements import atomic_write, write_json
 from common.training.segments import Segment, padded
 from replications.deformer.method import DeFormer, check_k

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 
-from common.encoders.checkpoints import file_sha256
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.tasks.reading import COMPRESSIONS, numbered_lines
 from common.tasks.task import Example
 from common.training.batches import rows_by_length

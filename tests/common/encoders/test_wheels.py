@@ -16,11 +16,12 @@ import torch
 import transformers
 
 from common.encoders import wheels
-from common.encoders.checkpoints import WEIGHTS, file_sha256
+from common.encoders.checkpoints import WEIGHTS
 from common.encoders.pooling import mean_of_tokens
 from common.encoders.shapes import random_encoder
 from common.encoders.sources import load_encoder, minilm_folder
 from common.errors import UserError
+from common.file_hash import file_sha256
 from common.run.artifacts import default_root
 from common.tasks.task import Example
 from common.training.batches import encode
