@@ -45,7 +45,7 @@ SCALES = {
     for scale in (
         Scale("smoke", 512, 128, 256, 8, 2, shapes=False, quality_verdicts=False, spares=True, float32=True),
         Scale("mini", 2500, 800, 1000, 64, 2, shapes=True, quality_verdicts=True, spares=True),
-        Scale("base", 10_000, 1000, None, 64, 2, shapes=False, quality_verdicts=True, spares=False),
+        Scale("base", 10_000, 1000, None, 32, 2, shapes=False, quality_verdicts=True, spares=False),
         Scale("paper", None, 2000, None, 500, 3, shapes=True, quality_verdicts=True, spares=False),
     )
 }

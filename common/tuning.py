@@ -43,7 +43,7 @@ class Grid:
 GRIDS = {
     "smoke": Grid((1e-3, 2e-3), (6,), (2e-3,), (6,)),
     "mini": Grid((5e-5, 1e-4, 2e-4), (1, 2), (1e-4, 2e-4, 4e-4), (2, 3)),
-    "base": Grid((2e-5, 4e-5, 8e-5), (3,), (4e-5, 8e-5), (3,)),
+    "base": Grid((2e-5, 3e-5, 5e-5), (3, 6), (5e-5, 8e-5), (3, 6)),
 }
 """By scale. At `mini` two epochs are what minutes on a laptop allow; half the depth has time for three."""
 

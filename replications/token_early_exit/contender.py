@@ -94,8 +94,8 @@ SMOKE, MINI, BASE, PAPER = (TAGGING_RECIPES[name] for name in ("smoke", "mini", 
 
 SETTINGS = {
     "smoke": ScaleSettings(SMOKE, Stage(SMOKE.whole), Stage(_plan(SMOKE, 2, 0.5)), OFFICIAL),
-    "mini": ScaleSettings(MINI, Stage(_plan(MINI, 3)), Stage(_plan(MINI, 2, 0.5)), OFFICIAL, after_norm=False),
-    "base": ScaleSettings(BASE, Stage(_plan(BASE, 4)), Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
+    "mini": ScaleSettings(MINI, Stage(MINI.whole), Stage(_plan(MINI, 2, 0.5)), OFFICIAL, after_norm=False),
+    "base": ScaleSettings(BASE, Stage(BASE.whole), Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
     "paper": ScaleSettings(
         PAPER,
         Stage(TrainingPlan(5e-6, epochs=18, batch_size=10, seed=0, weight_decay=0.01), frozen_epochs=2),
