@@ -154,7 +154,7 @@ def _steps_of(task_run: TaskRun, entrants: Entrants) -> Iterator[Step]:
     contenders = [Baseline(task_run), *entrants.on(task_run)]
     # What two contenders begin with (a rung in two engines, a model in two kinds of numbers) is one step.
     yield from {step.name: step for contender in contenders for step in contender.training_steps()}.values()
-    arms = 1 + sum(_most_entries(contender) for contender in contenders)
+    arms = 1 + sum(_expected_entries(contender) for contender in contenders)
     measured, seconds = Comparison(task_run, contenders), task_run.clock_seconds(2 * arms)
     yield Step(f"{task_run.label}: all contenders, answers and clock", seconds, measured.measure)
 
@@ -197,6 +197,11 @@ class Entry:
     def flops(self) -> np.ndarray:
         """(N,) on dev."""
         return self.contender.flops("dev", self.setting)
+
+
+def _expected_entries(contender: Contender) -> int:
+    """For an estimate: settings that are no models, such as thresholds, may be known only once something is trained."""
+    return len(contender.settings) if contender.settings_are_models else len(SPEEDS)
 
 
 def _most_entries(contender: Contender) -> int:
