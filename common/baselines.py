@@ -66,6 +66,7 @@ RECIPES: Mapping[str, Recipe] = {
         whole=TrainingPlan(learning_rate=3e-5, epochs=3, batch_size=32, seed=0, warmup=0.1),
         shallow=TrainingPlan(learning_rate=5e-5, epochs=3, batch_size=32, seed=0, warmup=0.1),
         pooling=MEAN,
+        epochs={"mrpc": 6, "rte": 6, "cola": 6},
     ),
     "paper": Recipe(
         "google-bert/bert-base-uncased",

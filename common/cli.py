@@ -143,11 +143,11 @@ def _names(text: str) -> list[str]:
 def _tune(options: argparse.Namespace) -> int:
     from common.run.replication import RESULTS, ROOT
     from common.run.runner import Request, bare_run
-    from common.tuning import search, write_table
+    from common.tuning import kind_of, search, write_table
 
     run = bare_run(Request.parse(options))
     tasks = run.tasks_or({"builtin": ("sentiment", "entailment", "paraphrase"), "files": (), "hub": ()})
-    path = RESULTS / "baselines" / f"{run.name}.md"
+    path = RESULTS / "baselines" / f"{run.name}{kind_of(run, tasks).suffix}.md"
     write_table(path, run, tasks, list(search(run, tasks)))
     print(path.relative_to(ROOT))
     return 0
