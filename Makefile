@@ -28,7 +28,8 @@ OPTIONS = --scale "$(SCALE)" --data "$(DATA)" --data-dir "$(DATA_DIR)" --seeds "
 KNOWN := PAPER SCALE DATA DATA_DIR SEEDS TASKS METHODS MAX_LOSS MAX_MS BATCH BEST_DIR ENCODER TIMING_DEVICE PYTHON
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 upper = $(shell echo "$(1)" | tr 'a-z-' 'A-Z_')
-meant = $(firstword $(filter $(KNOWN),$(1) $(1)S $(patsubst %S,%,$(1)) $(patsubst DATA%,DATA_%,$(1))))
+bare = $(subst _,,$(1))
+meant = $(firstword $(foreach name,$(KNOWN),$(if $(filter $(call bare,$(1) $(1)S $(patsubst %S,%,$(1))),$(call bare,$(name))),$(name))))
 hint = $(if $(call meant,$(call upper,$(1))),Type $(call meant,$(call upper,$(1)))=... )
 $(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error unknown option $(name). $(call hint,$(name))Options: $(KNOWN)))
 

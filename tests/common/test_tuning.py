@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kit.toy_run import WORDS, small_run, toy_task
+from kit.toy_tagging import tagging_run, toy_tagging
 
 from common import tuning
 from common.errors import UserError
 from common.run.replication import Run
 from common.tasks.task import Task
 from common.tuning import Candidate, Grid, kind_of, search, write_table
-from tests.kit.toy_run import WORDS, small_run, toy_task
-from tests.kit.toy_tagging import tagging_run, toy_tagging
 
 NEVER, WELL = 1e-7, 2e-3
 """Learning rates: at the first nothing is learned."""
