@@ -14,16 +14,20 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from common.errors import UserError
 from common.paper import Axis, Figure, PublishedNumbers
 from common.records.measurements import Measurement
+from common.reporting.looks import LADDER
 
 AT = "at"
 """The metric name that stands for the operating point."""
+
+STATIC_LADDER = "static ladder"
+"""The label of truncated backbones where a figure has several."""
 
 PointKey = tuple[str, str, str, str, float | None]
 Place = tuple[str, str]
@@ -123,8 +127,11 @@ def _pooled(figure: Figure, measurements: Iterable[Measurement], run: str) -> li
                     f"run {run}: {m.experiment} has two numbers for {where}, seed {m.seed}, at {m.at}; expected one"
                 )
             found[m.metric] = m
-    # The footer names the backbone where all lines have one.
+    # The footer names the backbone where all lines have one. Rungs of the static ladder, where there are several, are
+    # one line.
     one_backbone = len({key[3] for key in values}) == 1
+    rungs = {key[1] for key in values if LADDER.fullmatch(key[1])}
+    ladder = rungs if len(rungs) > 1 else frozenset()
     pooled = []
     for key, by_seed in values.items():
         pairs = []
@@ -134,7 +141,8 @@ def _pooled(figure: Figure, measurements: Iterable[Measurement], run: str) -> li
             if x is not None and y is not None:
                 pairs.append((x, y))
         if pairs:
-            pooled.append(_Pooled(_place(figure, key, name_backbone=not one_backbone), key[1], tuple(pairs)))
+            place = _place(figure, key, name_backbone=not one_backbone, ladder=ladder)
+            pooled.append(_Pooled(place, key[1], tuple(pairs)))
     return pooled
 
 
@@ -180,9 +188,12 @@ def _operating_point(figure: Figure, at: float | None) -> float | None:
     return None if figure.settings and figure.x.metric != AT else at
 
 
-def _place(figure: Figure, key: PointKey, *, name_backbone: bool = True) -> Place:
-    """Return the panel and the label that a point belongs to."""
+def _place(
+    figure: Figure, key: PointKey, *, name_backbone: bool = True, ladder: Collection[str] = frozenset()
+) -> Place:
+    """Return the panel and the label that a point belongs to; the systems of `ladder` have one label."""
     task, system, setting, backbone, _ = key
+    system = STATIC_LADDER if system in ladder else system
     fields = {"task": task, "system": system, "setting": setting, "backbone": backbone}
     panel = fields[figure.panel_by]
     named = [f for f in figure.line_by if f != "backbone" or name_backbone]

@@ -113,6 +113,19 @@ def test_a_backbone_is_named_where_lines_differ_by_it(paper: Paper, measure: Mea
     assert [series.label for series in measured_series(by_backbone, one, "r")] == ["MiniLM"]
 
 
+def test_several_rungs_of_the_static_ladder_are_one_line(paper: Paper, measure: Measure) -> None:
+    def rung(depth: int) -> list[Measurement]:
+        changed = {"system": f"truncated {depth}L", "setting": ""}
+        return [measure("saving", 1 - depth / 6, **changed), measure("score", 90.0 + depth, **changed)]
+
+    of_system = paper.figures[0].model_copy(update={"line_by": ("system",)})
+    (alone,) = measured_series(of_system, rung(3), "r")
+    assert alone.label == "truncated 3L"
+    both, fast = measured_series(of_system, [*rung(2), *rung(3), *trade_off(measure, seeds=1)], "r")
+    assert (both.label, fast.label) == ("static ladder", "fast")
+    assert [point.y for point in both.points] == [93.0, 92.0]
+
+
 def test_two_numbers_for_one_point_are_refused(paper: Paper, measure: Measure) -> None:
     with pytest.raises(UserError, match=r"run r: table1 has two numbers for fast / sst-2 / score"):
         measured_series(paper.figures[0], [measure("score", 1.0), measure("score", 2.0)], "r")

@@ -167,7 +167,8 @@ def test_who_waits_says_so_and_takes_over_when_the_first_dies(
     """The operating system frees the lock of a dead process: nobody waits for a stale one."""
     holder = start("nowhere")
     deadline = time.monotonic() + 20
-    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+    # Its first step has begun, so that there is something to resume.
+    while not list(tmp_path.glob("cache/partial/*/checkpoint")) and time.monotonic() < deadline:
         time.sleep(0.005)
     holder.send_signal(signal.SIGSTOP)  # Holds the lock and does nothing.
     said: list[str] = []
