@@ -23,8 +23,10 @@ from common.costs.parameters import layer_parameters
 from common.models.tagger import EncoderTagger, tagging_loss, word_logits
 from common.run.replication import Run, Step
 from common.task_run import AnyTaskRun
+from common.tasks.catalogue import WORDS, find_facts
 from common.tasks.tag_metrics import Counts, tag_counts, tag_parts
 from common.tasks.tagging import Sentence, TaggingTask
+from common.tasks.tagging_files import holds_tagging
 from common.training.batches import BucketedBatches
 from common.training.loop import TrainingPlan
 from common.training.word_pieces import TaggedBatch, TaggedSplit, encode_tagged, positions_of
@@ -50,6 +52,14 @@ TAGGING_RECIPES: Mapping[str, Recipe] = {
     ),
 }
 """By scale: how a tagger is fine-tuned plainly. Rare tags want more steps than the classes of texts."""
+
+
+def labels_words(run: Run, task: str) -> bool:
+    """Whether a task of a run is one of tagged words."""
+    if run.data == "files" and run.data_dir is not None and run.data_dir.is_dir():
+        return holds_tagging(task, run.data_dir)
+    facts = find_facts(task)
+    return facts is not None and facts.kind == WORDS
 
 
 @dataclass

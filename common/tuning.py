@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from common.baselines import RECIPES, Recipe
-from common.compare.tagging import labels_words
 from common.encoders.pooling import FIRST_TOKEN, MEAN
 from common.errors import UserError
 from common.models.classifier import classifier_logits, predictions
@@ -25,7 +24,7 @@ from common.reading_run import ReadingRun
 from common.records.measurements import write_text
 from common.reporting.blocks import pipe_row
 from common.run.replication import Run
-from common.tagging_run import TAGGING_RECIPES, TaggingRun
+from common.tagging_run import TAGGING_RECIPES, TaggingRun, labels_words
 from common.task_run import TaskRun
 from common.tasks.metrics import score
 from common.tasks.spans import is_span_task

@@ -22,7 +22,6 @@ from common.best.times import Times, timed, timed_rows
 from common.compare.experiments import Entrants, Entry
 from common.compare.names import BASELINE
 from common.compare.rivals import Baseline
-from common.compare.tagging import labels_words
 from common.early_exit.clock import BATCH_SIZE
 from common.early_exit.systems import Array, Scored, answers_of
 from common.errors import UserError
@@ -34,6 +33,7 @@ from common.rows import Rows
 from common.run.progress import duration
 from common.run.replication import Run, Step
 from common.serve.home import find_home, package_of
+from common.tagging_run import labels_words
 from common.task_run import TaskRun
 from common.timing.paired import CONTROL
 

@@ -21,7 +21,7 @@ from common.compare.exits_in_int8 import exits_in_int8
 from common.compare.judgement import area_over_ladder
 from common.compare.names import BASELINE, LADDER, SPEEDS
 from common.compare.rivals import RIVALS, Baseline
-from common.compare.tagging import labels_words, tagging_steps
+from common.compare.tagging import tagging_steps
 from common.early_exit.clock import BATCH_SIZE
 from common.early_exit.scoring import score_interval
 from common.early_exit.systems import Array, Scored, answers_of
@@ -33,7 +33,7 @@ from common.records.statistics import bootstrap_statistic
 from common.rows import Rows
 from common.run.replication import Run, Step
 from common.tagging_methods import TaggingMethod, find_tagging_methods
-from common.tagging_run import TaggingRun
+from common.tagging_run import TaggingRun, labels_words
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.timing.paired import (
@@ -154,7 +154,7 @@ def _steps_of(task_run: TaskRun, entrants: Entrants) -> Iterator[Step]:
     contenders = [Baseline(task_run), *entrants.on(task_run)]
     # What two contenders begin with (a rung in two engines, a model in two kinds of numbers) is one step.
     yield from {step.name: step for contender in contenders for step in contender.training_steps()}.values()
-    arms = 1 + sum(_expected_entries(contender) for contender in contenders)
+    arms = 1 + sum(_most_entries(contender) for contender in contenders)
     measured, seconds = Comparison(task_run, contenders), task_run.clock_seconds(2 * arms)
     yield Step(f"{task_run.label}: all contenders, answers and clock", seconds, measured.measure)
 
@@ -199,14 +199,9 @@ class Entry:
         return self.contender.flops("dev", self.setting)
 
 
-def _expected_entries(contender: Contender) -> int:
-    """For an estimate: settings that are no models, such as thresholds, may be known only once something is trained."""
-    return len(contender.settings) if contender.settings_are_models else len(SPEEDS)
-
-
 def _most_entries(contender: Contender) -> int:
-    count = len(contender.settings)
-    return count if contender.settings_are_models else min(len(SPEEDS), count)
+    """Settings that are no models, such as thresholds, are not asked for: a plan must not train what gives them."""
+    return len(contender.settings) if contender.settings_are_models else len(SPEEDS)
 
 
 def at_like_speeds(contender: Contender) -> list[Entry]:

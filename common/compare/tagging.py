@@ -19,27 +19,16 @@ from common.records.predictions import LABELS, TIMED, Evidence, answers_name, ex
 from common.records.statistics import bootstrap_statistic
 from common.records.tagging import TAG_PARTS, WORDS
 from common.rows import Rows
-from common.run.replication import Run, Step
+from common.run.replication import Step
 from common.tagging_methods import TaggingContender, TaggingMethod, TaggingSystem
 from common.tagging_run import TaggingRun
-from common.tasks.catalogue import WORDS as LABELS_WORDS
-from common.tasks.catalogue import find_facts
 from common.tasks.tag_metrics import points, points_ahead, tag_parts
 from common.tasks.tagging import Sentence
-from common.tasks.tagging_files import holds_tagging
 from common.timing.paired import CONTROL, PairedThroughput, PairedTimings, paired_latency, paired_throughput, pass_over
 from common.timing.threads import pinned_threads
 from common.training.word_pieces import encode_tagged, positions_of
 
 RESAMPLES = 2000
-
-
-def labels_words(run: Run, task: str) -> bool:
-    """Whether a task of a run is one of tagged words."""
-    if run.data == "files" and run.data_dir is not None and run.data_dir.is_dir():
-        return holds_tagging(task, run.data_dir)
-    facts = find_facts(task)
-    return facts is not None and facts.kind == LABELS_WORDS
 
 
 def tagging_steps(run: TaggingRun, methods: Sequence[TaggingMethod]) -> Iterator[Step]:

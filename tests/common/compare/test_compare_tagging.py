@@ -9,11 +9,11 @@ from kit.toy_tagging import tagging_run, toy_tagging
 from common.compare.experiments import trained_steps
 from common.compare.judgement import TaskStandings
 from common.compare.names import BASELINE, LADDER
-from common.compare.tagging import labels_words
 from common.errors import UserError
 from common.records.predictions import Evidence
 from common.records.tagging import sentence_counts
 from common.run.replication import Run
+from common.tagging_run import labels_words
 from common.tasks.tagging import TaggingTask
 
 
