@@ -337,7 +337,7 @@ def _by_name(measurements: Iterable[Measurement]) -> dict[tuple[object, ...], Me
 
 
 def _claim_text(claim: ClaimResult) -> str:
-    return f"{measured_text(claim)} {claim.unit}".strip() + f", {claim.verdict}"
+    return f"{measured_text(claim)}, {claim.verdict}"
 
 
 def _row(name: str, groups: Sequence[str]) -> str:

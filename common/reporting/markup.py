@@ -14,6 +14,9 @@ UNVERIFIED_MARK = "\N{DAGGER}"
 DERIVED_MARK = "\N{DOUBLE DAGGER}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
+SIGNS = {"ratio": (1, "\N{MULTIPLICATION SIGN}"), "fraction": (100, " %"), "percent": (1, " %")}
+"""Units that read as a sign: what a number in them is multiplied by, and the sign."""
+
 
 @dataclass(frozen=True, slots=True)
 class NumberText:
@@ -36,6 +39,13 @@ def sd_text(sd: float, decimals: int) -> str:
     """Return a rounded standard deviation; one that would round to zero is said to be below a last digit's unit."""
     text = number_text(sd, decimals)
     return text if float(text) or not sd else f"<{10.0**-decimals:.{decimals}f}"
+
+
+def quantity_text(value: float, unit: str, low: float | None = None, high: float | None = None) -> str:
+    """Return three digits with their unit, and the interval in the same unit: `39 % [36, 42]`, `1.7×`, `0.4 points`."""
+    scale, sign = SIGNS.get(unit, (1, f" {unit}" if unit else ""))
+    text = f"{scale * value:.3g}{sign}"
+    return text if low is None or high is None else f"{text} [{scale * low:.3g}, {scale * high:.3g}]"
 
 
 def seeds_name(seeds: int) -> str:

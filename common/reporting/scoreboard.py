@@ -13,10 +13,13 @@ from common.paper import Claim
 from common.records.measurements import ClaimResult, Verdict
 from common.records.runs import RunRecord
 from common.reporting.blocks import escape, pipe_row
-from common.reporting.markup import MISSING
+from common.reporting.markup import MISSING, SIGNS, quantity_text
 from common.reporting.overview import PaperRuns
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+COMPARISONS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}", "==": "="}
+"""How a claim is to be met, as it is printed."""
+
 STRONG = ("reproduced", "contradicted", "broken")
 """Words for runs that meet the premise; they stand out."""
 
@@ -95,21 +98,20 @@ def not_run_markdown(entries: Sequence[PaperRuns]) -> str:
 
 
 def printed_text(claim: Claim) -> str:
-    """What was printed, e.g. `>= 0.4 fraction, in all cells`; a dash where only a reader can judge."""
+    """What was printed, e.g. `≥ 40 %, every cell`; a dash where only a reader can judge."""
     if claim.value is None:
         return MISSING
     over = {"one": "", "all": ", every cell", "any": ", some cell", "mean": ", on average"}[claim.over]
-    return f"{claim.op} {claim.value:.4g} {claim.unit}".strip() + over
+    return f"{COMPARISONS.get(claim.op, claim.op)} {quantity_text(claim.value, claim.unit)}{over}"
 
 
 def measured_text(result: ClaimResult) -> str:
-    """What was measured, with its 95 % interval and how many cells and seeds; a dash where nothing was."""
+    """What was measured, with its unit and its 95 % interval; a dash where nothing was."""
     if result.measured is None:
         return MISSING
-    text = f"{result.measured:.3g}"
-    if result.ci_low is not None and result.ci_high is not None and result.ci_low < result.ci_high:
-        text += f" [{result.ci_low:.3g}, {result.ci_high:.3g}]"
-    return text
+    if result.ci_low == result.ci_high:  # an exact number
+        return quantity_text(result.measured, result.unit)
+    return quantity_text(result.measured, result.unit, result.ci_low, result.ci_high)
 
 
 def reason_text(result: ClaimResult) -> str:
@@ -122,7 +124,9 @@ def reason_text(result: ClaimResult) -> str:
     if result.seeds is not None:
         parts.append(_seeds_text(result.seeds))
     if len(result.cells) > 1:
-        parts.append(", ".join(f"{c.name} {c.value:.3g} [{c.ci_low:.3g}, {c.ci_high:.3g}]" for c in result.cells))
+        unit = result.unit if result.unit in SIGNS else ""  # a word would stand behind every cell
+        cells = (f"{c.name} {quantity_text(c.value, unit, c.ci_low, c.ci_high)}" for c in result.cells)
+        parts.append(", ".join(cells))
     return "; ".join([*parts, *([result.note] if result.note else [])])
 
 

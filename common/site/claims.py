@@ -34,7 +34,7 @@ class Finding:
     @property
     def measured(self) -> str:
         """With the interval and the unit."""
-        return f"{measured_text(self.result)} {self.result.unit}".strip()
+        return measured_text(self.result)
 
     @property
     def premise(self) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 TEMPLATES = FOLDER / "templates"
-SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 INDEX = "index.html"
 
 
@@ -111,20 +110,13 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.globals.update(verdicts=VERDICTS, strong=STRONG)
-    made.filters.update(anchor=anchor, signs=signs, links=links)
+    made.filters.update(anchor=anchor, links=links)
     return made
 
 
 def anchor(verdict: str) -> str:
     """The word as an id: `not-seen-here`."""
     return verdict.replace(" ", "-")
-
-
-def signs(text: str) -> str:
-    """Comparisons as they are printed."""
-    for written, sign in SIGNS.items():
-        text = text.replace(written, sign)
-    return text
 
 
 def links(paper: Paper) -> dict[str, str]:

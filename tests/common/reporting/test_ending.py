@@ -144,7 +144,7 @@ def test_claims_stand_with_yours_recorded_and_printed(paper: Paper, measure: Mea
                          measured=0.41, ci_low=0.4, ci_high=0.42)  # fmt: skip
     silent = result.model_copy(update={"id": "keeps", "statement": "statement of keeps", "verdict": "not run"})
     text = screen(paper, rows(measure, 92.5, 0.5), None, claims=(result, silent))
-    assert "  statement of saves\n    yours 0.41 [0.4, 0.42] share, seen here; printed >= 0.39" in text
+    assert "  statement of saves\n    yours 0.41 share [0.4, 0.42], seen here; printed ≥ 0.39" in text
     assert "keeps" not in text and "not run" not in text
 
 

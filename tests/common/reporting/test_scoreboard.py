@@ -80,10 +80,10 @@ def test_a_word_that_no_claim_has_is_named_and_has_no_column(paper: Paper) -> No
 def test_a_claim_shows_what_was_printed_and_measured(paper: Paper) -> None:
     shown = result("reproduced", measured=0.41, ci_low=0.39, ci_high=0.43)
     text = claims_markdown(PaperRuns(paper, (RunRecord("mini-files", (), claims=(shown,)),)))
-    assert "| statement of saves (`saves`) | >= 0.39 | **reproduced** 0.41 [0.39, 0.43] |" in text
+    assert "| statement of saves (`saves`) | ≥ 0.39 | **reproduced** 0.41 [0.39, 0.43] |" in text
     assert "| statement of looks (`looks`) | \N{EM DASH} | \N{EM DASH} |" in text
     every = of(paper, "saves").model_copy(update={"over": "all", "unit": "fraction"})
-    assert printed_text(every) == ">= 0.39 fraction, every cell"
+    assert printed_text(every) == "≥ 39 %, every cell"
 
 
 def test_a_reason_names_questions_premise_seeds_and_cells() -> None:

@@ -211,8 +211,8 @@ def test_what_an_earlier_page_left_is_removed_and_others_files_stay(fake: FakePa
 def test_a_verdict_shows_what_it_rests_on(toy: dict[str, Page]) -> None:
     page = toy["fake_paper.html"]
     for text in (
-        "published ≥ 0.5 fraction",
-        "measured 0.6 [0.4, 0.8] fraction",
+        "published ≥ 50 %",
+        "measured 60 % [40, 80]",
         "run mini-builtin , premise not met, direction yes, size unclear",
         "what the premise lacks 12 layers",
         "training seeds 2, the interval is over examples and seeds",
@@ -228,8 +228,8 @@ def test_two_runs_of_one_claim_each_say_their_own(fake: FakePaper) -> None:
     (other / "measurements.jsonl").write_bytes((fake.run_folder("mini-builtin") / "measurements.jsonl").read_bytes())
     write_json(other / "claims.json", [finding("not seen here", "the other").model_dump()])
     page = Page(site_files(records, fake.root / "build" / "site")["fake_paper.html"].decode())
-    assert "not-seen-here" in page.ids and "seen here: 0.6 [0.4, 0.8] fraction, run mini-builtin" in page.text
-    assert "not seen here: 0.6 [0.4, 0.8] fraction, run mini-files" in page.text
+    assert "not-seen-here" in page.ids and "seen here: 60 % [40, 80], run mini-builtin" in page.text
+    assert "not seen here: 60 % [40, 80], run mini-files" in page.text
 
 
 def test_without_a_comparison_it_says_so_and_plots_the_papers_own(fake: FakePaper) -> None:
