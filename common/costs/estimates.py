@@ -1,6 +1,7 @@
 """How long training and evaluation will take, well enough for a plan and a progress display.
 
-The rates were measured on two CPU cores; a run corrects the estimates as it goes, so their ratios matter most.
+The rates were measured on two CPU cores; a run corrects the estimates as it goes, so their ratios matter most. How far
+another machine is from them, `slowness` says by one product of matrices.
 """
 
 from __future__ import annotations
@@ -8,6 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.tasks.task import Example
+from common.timing.matmul_rate import matmul_rate
+
+PRODUCT = (512, 384, 1536)
+"""Tokens, width and inner width of MiniLM's feed-forward block."""
+
+PRODUCT_FLOPS_PER_SECOND = 180e9
+"""Of that product in float32, where the two rates below were measured; training reaches 0.7 of it."""
 
 TRAINING_FLOPS_PER_SECOND = 125e9
 FORWARD_FLOPS_PER_SECOND = 130e9
@@ -33,3 +41,8 @@ def training_seconds(layer_parameters: int, tokens: float) -> float:
 def forward_seconds(layer_parameters: int, tokens: float) -> float:
     """Seconds of forward passes over `tokens`: 2 FLOPs per parameter of the layers and token."""
     return 2 * layer_parameters * tokens / FORWARD_FLOPS_PER_SECOND
+
+
+def slowness(precision: str = "float32") -> float:
+    """How many times as long as estimated the CPU of this machine takes, as busy as it is now; some milliseconds."""
+    return PRODUCT_FLOPS_PER_SECOND / matmul_rate(*PRODUCT, precision=precision)

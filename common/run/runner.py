@@ -225,8 +225,19 @@ def describe_plan(replication: Replication, request: Request) -> str:
         lines.append(f"{prepared.run.name}: {len(prepared.steps)} steps, about {duration(cost)}")
         lines += [f"  {duration(step.seconds):>12}  {step.name}" for step in prepared.steps]
         lines += prepared.run.describe_data()
-    lines.append(f"in all about {duration(total)} on two CPU cores; models trained before are not trained again")
+    lines.append(f"in all about {duration(total)} on two CPU cores{_here(total)}; what was trained before is not again")
     return "\n".join(lines)
+
+
+def _here(seconds: float) -> str:
+    """The same for the machine at hand, if it trains on its CPU."""
+    from common.costs.estimates import slowness
+    from common.devices import available_device, training_precision
+
+    device = available_device()
+    if device.type != "cpu":
+        return ""
+    return f", {duration(seconds * slowness(training_precision(device)))} on this machine as busy as it is"
 
 
 def run_steps(prepared: Prepared, progress: RunProgress | None = None, first: int = 0) -> list[Measurement]:

@@ -15,6 +15,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import torch
 from kit.fake_paper import FakePaper
 
 from common import cli, environment
@@ -111,11 +112,15 @@ def test_a_finished_run_lets_go_of_its_data(fake: FakePaper, monkeypatch: pytest
     assert alive == [False]
 
 
-def test_planning_runs_and_writes_nothing(fake: FakePaper, capsys: pytest.CaptureFixture[str]) -> None:
+def test_planning_runs_and_writes_nothing(
+    fake: FakePaper, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.costs.estimates.slowness", lambda precision: 2.5)
+    monkeypatch.setattr("common.devices.available_device", lambda: torch.device("cpu"))
     assert cli.main(["plan", "fake-paper"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in ("first", "second", "third", "shapes", "mini-builtin: 3 steps, about 3 s"))
-    assert "in all about 4 s" in out
+    assert "in all about 4 s on two CPU cores, 10 s on this machine as busy as it is;" in out
     assert fake.calls() == [] and not fake.results.exists() and not fake.cache.exists()
 
 
