@@ -47,7 +47,7 @@ class Broken(RunRecord):
 def with_array(run: RunRecord, name: str, change: Any) -> RunRecord:
     """The record, one array of its first evidence changed."""
     first, *others = run.all_evidence
-    changed = replace(first, arrays={**first.arrays, name: change(first[name].copy())})
+    changed = replace(first, arrays={**first.arrays, name: change(first[name].copy() if name in first else None)})
     broken = Broken(run.name, run.measurements, run.claims, run.environment, run.folder)
     object.__setattr__(broken, "evidence_given", (changed, *others))
     return broken
@@ -76,6 +76,15 @@ def beyond(array: Any) -> Any:
 )
 def test_a_broken_record_is_noticed(deebert: RunRecord, name: str, change: Any, said: str) -> None:
     assert any(said in text for text in violations(with_array(deebert, name, change)))
+
+
+@pytest.mark.parametrize(("layers", "said"), [(0, []), (13, ["odd@x/exits leaves outside layers 1 to 12"])])
+def test_who_executes_no_layer_of_the_backbone_leaves_at_none(deebert: RunRecord, layers: int, said: list[str]) -> None:
+    """A bag of words stands beside exit methods with layers that are all 0."""
+    answers = deebert.all_evidence[0]["baseline/answers"]
+    odd = with_array(deebert, "odd@x/answers", lambda _: answers)
+    found = violations(with_array(odd, "odd@x/exits", lambda _: np.full(len(answers), layers)))
+    assert [text.partition(": ")[2] for text in found] == said
 
 
 @pytest.mark.parametrize(

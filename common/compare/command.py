@@ -88,6 +88,8 @@ def write_run_report(chosen: Replication, run: RunRecord, folder: Path) -> list[
 
 def verdict_text(run: RunRecord) -> str:
     """Which method wins where, task by task."""
+    from common.compare.experiments import Entrants
     from common.compare.judgement import verdict_markdown
 
-    return verdict_markdown(run)
+    everyone = Entrants.asked((), lambda line: None)
+    return verdict_markdown(run, [method.name for method in everyone.methods])

@@ -1,4 +1,9 @@
-"""What a recorded comparison says, from stored predictions and times alone: fronts, winners, who is never worth it."""
+"""What a recorded comparison says, from stored predictions and times alone: fronts, winners, who is never worth it.
+
+Who is so fast is asked of everyone. Whether a method is worth it is asked within one engine: a method in PyTorch that
+loses to layers in ONNX Runtime may have lost to the engine, which it could have, too. "Surely" is at the level of a
+95 % interval, and Holm's wherever one of several is enough.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
-from common.compare.names import BASELINE, LADDER, SPEEDS
+from common.compare.names import BASELINE, LADDER, PYTORCH, SPEEDS, engine_of
 from common.records.claims import SURE, by_task, gain, has_learned, speedup, system
-from common.records.effects import Effect
+from common.records.effects import Effect, holm
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
+from common.records.verdicts import noise_of
 
 NEARLY = 0.97
 """A system counts as so many times as fast if it lacks at most 3 %, what an A/A control may be off."""
@@ -88,33 +94,39 @@ class TaskStandings:
         fast = [s for s in self.standings if s.speed.value >= NEARLY * speed]
         return sorted(fast, key=lambda s: -s.gained.value)
 
+    @property
+    def rungs(self) -> list[Standing]:
+        """The static ladder."""
+        return [s for s in self.standings if s.method == LADDER]
+
     def never_worth_it(self) -> list[str]:
-        """Methods of which every system is surely beaten by another method's that is as fast or faster."""
+        """Methods of which every system is surely beaten by another method's, in the same engine, as fast or faster."""
         methods = dict.fromkeys(s.method for s in self.standings if s.method != LADDER)
         return [method for method in methods if all(self._beaten(s) for s in self.standings if s.method == method)]
 
     def _beaten(self, standing: Standing, by: str | None = None) -> bool:
         """Whether another method, or the one named, has something as fast or faster that is surely better."""
-        rivals = (
-            s
-            for s in self.standings
-            if s.method != standing.method and by in (None, s.method) and s.speed.value >= NEARLY * standing.speed.value
-        )
-        return any(self.surely_ahead(rival, standing) for rival in rivals)
+        engine, speed = engine_of(standing.method), NEARLY * standing.speed.value
+        others = (s for s in self.standings if s.method != standing.method and by in (None, s.method))
+        rivals = [s for s in others if engine_of(s.method) == engine and s.speed.value >= speed]
+        return any(holm([self._p_ahead(rival, standing) for rival in rivals], SURE))
+
+    def _p_ahead(self, first: Standing, second: Standing) -> float:
+        return self.ahead(first, second).p_above(0.0)
 
     def better_than_the_ladder(self) -> list[Standing]:
-        """Systems surely ahead of the best rung that is no faster, and beaten by none that is: what keeping fewer
-        layers would not give.
+        """Systems in its engine that are surely ahead of the best rung that is no faster, and beaten by none that is:
+        what keeping fewer layers would not give.
         """  # noqa: D205
-        rungs = [s for s in self.standings if s.method == LADDER]
-        found = []
+        tried: list[tuple[Standing, float]] = []
         for standing in self.standings:
-            slower = [rung for rung in rungs if NEARLY * rung.speed.value <= standing.speed.value]
+            slower = [rung for rung in self.rungs if NEARLY * rung.speed.value <= standing.speed.value]
             best = max(slower, key=lambda rung: rung.gained.value, default=None)
-            ahead = standing.method != LADDER and best is not None and self.surely_ahead(standing, best)
-            if ahead and not self._beaten(standing, by=LADDER):
-                found.append(standing)
-        return found
+            if standing.method != LADDER and engine_of(standing.method) == PYTORCH and best is not None:
+                tried.append((standing, self._p_ahead(standing, best)))
+        sure = holm([p for _, p in tried], SURE)
+        ahead = [standing for (standing, _), is_sure in zip(tried, sure, strict=True) if is_sure]
+        return [standing for standing in ahead if not self._beaten(standing, by=LADDER)]
 
 
 def _timed_systems(evidence: Evidence) -> list[tuple[str, str]]:
@@ -150,12 +162,10 @@ def sentences(task: TaskStandings) -> Iterator[str]:
         text = f"At least {speed:g} times as fast: {best.name}, {_points(best.gained)}"
         yield text + (f"; within the noise of it: {', '.join(dict.fromkeys(close))}." if close else ".")
     above = task.better_than_the_ladder()
-    named = ", ".join(s.name for s in above)
-    yield (
-        f"Surely better than as fast a static ladder: {named}."
-        if above
-        else ("No method is surely better than simply keeping fewer layers at the same speed.")
-    )
+    if above:
+        yield f"Surely better than as fast a static ladder: {', '.join(s.name for s in above)}."
+    elif task.rungs:
+        yield "No method is surely better than simply keeping fewer layers at the same speed."
     yield from _never(task.never_worth_it(), {s.method for s in above})
 
 
@@ -163,7 +173,8 @@ def _never(never: Sequence[str], above: Collection[str]) -> Iterator[str]:
     """Who is beaten at every setting; a method that beats the ladder can be, too: by another method."""
     plainly, after_all = [m for m in never if m not in above], [m for m in never if m in above]
     if plainly:
-        yield f"Never worth it here (something as fast is surely better at every setting): {', '.join(plainly)}."
+        why = "in the same engine something as fast is surely better at every setting"
+        yield f"Never worth it here ({why}): {', '.join(plainly)}."
     if after_all:
         yield (
             f"Better than keeping fewer layers, and still never worth it here: {', '.join(after_all)}; "
@@ -178,10 +189,30 @@ def _points(gained: Effect) -> str:
     return f"{abs(gained.value):.1f} points {word} [{ends[0]:.1f}, {ends[1]:.1f}]"
 
 
-def verdict_markdown(run: RunRecord) -> str:
-    """Every task's sentences and its front."""
-    lines = [f"### Which method where: run `{run.name}`", ""]
-    for task in standings_of(run):
+HOW_TO_READ = (
+    "A setting such as (2x) is a speed in FLOPs, chosen on held-back training text. Speeds below were measured, one "
+    "text at a time, against the fine-tuned backbone in PyTorch."
+)
+
+
+def verdict_markdown(run: RunRecord, offered: Sequence[str] = ()) -> str:
+    """Who took part, every task's sentences and its front.
+
+    Args:
+        run: the record.
+        offered: the methods that can take part, to say which did not.
+    """
+    tasks = standings_of(run)
+    part = dict.fromkeys(standing.method for task in tasks for standing in task.standings)
+    lines = [f"### Which method where: run `{run.name}`", "", f"{HOW_TO_READ} Took part: {', '.join(part)}."]
+    absent = [method for method in offered if method not in part]
+    if absent and (set(part) & set(offered)) - {LADDER}:  # of tasks that tag words none of them can be
+        lines.append(f"Did not: {', '.join(absent)}.")
+    noise = noise_of(run)
+    if noise:
+        lines += ["", f"**Doubtful**: {noise}. Trust the points, and not who is faster."]
+    lines.append("")
+    for task in tasks:
         seeds = len(task.seeds)
         lines += [f"**{task.task}** ({seeds} seed{'s' if seeds > 1 else ''})", ""]
         lines += [f"- {sentence}" for sentence in sentences(task)]

@@ -10,6 +10,7 @@ from common.reporting.made import MEASURED, Made, code_digest, records_digest
 from common.run.replication import find_replications
 
 VERDICT = "which-method.md"
+FACTS = "common/compare/comparison.yaml"
 
 
 def report_comparison(results: Path, tables: Path, made: Made) -> list[Path]:
@@ -32,7 +33,7 @@ def report_comparison(results: Path, tables: Path, made: Made) -> list[Path]:
         chosen, runs = comparison(), find_runs(results, "compare")
         figures = [path for run in runs for path in write_run_report(chosen, run, results / "compare" / run.name)]
         write_text(out / VERDICT, "\n".join(verdict_text(run) for run in runs))
-        return [*figures, *write_tables(chosen.paper, runs, out), out / VERDICT]
+        return [*figures, *write_tables(chosen.paper, runs, out, FACTS), out / VERDICT]
 
     code = code_digest(*(paper.folder for paper in find_replications()))
     return made.once(out, records_digest(folders, MEASURED, code), make)

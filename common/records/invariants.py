@@ -82,6 +82,8 @@ def _exits(evidence: Evidence, name: str) -> Iterator[str]:
     known = all(layer in evidence for layer in by_layer)
     # A cascade executes another model's layers as well, at most as many as the backbone has.
     deepest = evidence.layers if known else 2 * evidence.layers
+    if not known and not exits.any():
+        return  # what executes no layer of the backbone: a bag of words, a student with layers of its own
     if exits.min() < 1 or exits.max() > deepest:
         yield f"{name} leaves outside layers 1 to {deepest}"
     elif known and answers in evidence:

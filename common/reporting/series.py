@@ -2,7 +2,7 @@
 
 Points of one line share its panel and its label. Where x is a metric of its own, the two numbers of a point are
 those of the same system, setting, operating point and seed. Points that differ in the seed alone are pooled into
-their mean. In a figure that names its settings, the setting is the operating point: each seed may have tuned a
+their mean. Where a setting has one number a seed, the setting is the operating point: each seed may have tuned a
 threshold of its own for it.
 
 A figure has one kind of band: the standard deviation over seeds where every panel has at least two seeds, otherwise
@@ -13,7 +13,7 @@ standard deviation.
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -118,15 +118,22 @@ def _pooled(figure: Figure, measurements: Iterable[Measurement], run: str) -> li
     """Return what each point consists of; a seed without both coordinates is left out."""
     values: dict[PointKey, dict[int | None, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     metrics = (figure.x.metric, figure.y.metric)
-    for m in measurements:
-        if m.experiment == figure.source and m.metric in metrics and m.setting in (figure.settings or [m.setting]):
-            found = values[m.task, m.system, m.setting, m.backbone, _operating_point(figure, m.at)][m.seed]
-            if m.metric in found:
-                where = " / ".join(part for part in (m.system, m.setting, m.task, m.metric) if part)
-                raise UserError(
-                    f"run {run}: {m.experiment} has two numbers for {where}, seed {m.seed}, at {m.at}; expected one"
-                )
-            found[m.metric] = m
+    shown = [
+        m
+        for m in measurements
+        if m.experiment == figure.source and m.metric in metrics and m.setting in (figure.settings or [m.setting])
+    ]
+    swept = set() if figure.settings else _swept(shown)
+    for m in shown:
+        setting = (m.task, m.system, m.setting, m.backbone)
+        at = m.at if figure.x.metric == AT or setting in swept else None
+        found = values[*setting, at][m.seed]
+        if m.metric in found:
+            where = " / ".join(part for part in (m.system, m.setting, m.task, m.metric) if part)
+            raise UserError(
+                f"run {run}: {m.experiment} has two numbers for {where}, seed {m.seed}, at {m.at}; expected one"
+            )
+        found[m.metric] = m
     # The footer names the backbone where all lines have one. Rungs of the static ladder, where there are several, are
     # one line.
     one_backbone = len({key[3] for key in values}) == 1
@@ -184,8 +191,10 @@ def published_series(figure: Figure, numbers: Sequence[PublishedNumbers]) -> lis
     ]
 
 
-def _operating_point(figure: Figure, at: float | None) -> float | None:
-    return None if figure.settings and figure.x.metric != AT else at
+def _swept(measurements: Iterable[Measurement]) -> set[tuple[str, str, str, str]]:
+    """Settings under which a seed has several operating points: (task, system, setting, backbone)."""
+    counts = Counter((m.task, m.system, m.setting, m.backbone, m.metric, m.seed) for m in measurements)
+    return {key[:4] for key, count in counts.items() if count > 1}
 
 
 def _place(

@@ -22,13 +22,14 @@ GENERATED = "Generated from"
 """Begins what a file's first line says of it."""
 
 
-def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path) -> list[Path]:
+def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path, facts: str = "") -> list[Path]:
     """Write `<table>.tex`, `<table>.md` and their `-appendix` for each table that has a number, and `all.tex`.
 
     Args:
         paper: its tables and published numbers.
         runs: whose measurements stand beside them, in this order.
         out_dir: the paper's own folder, e.g. `tables/deebert`.
+        facts: the file that `paper` was read from, where it is not the paper.yaml of a paper's folder.
 
     Returns:
         The files written.
@@ -36,7 +37,7 @@ def write_tables(paper: Paper, runs: Sequence[RunRecord], out_dir: Path) -> list
     Raises:
         UserError: a run holds two numbers for one cell, or a file cannot be written.
     """
-    origin = provenance_line(paper, runs)
+    origin = provenance_line(paper, runs, facts)
     written = []
     for table in paper.tables:
         main = {Kind.MAIN: main_sheets(table, runs)}
@@ -60,9 +61,9 @@ def _remove_others(out_dir: Path, written: Sequence[Path]) -> None:
             path.unlink()
 
 
-def provenance_line(paper: Paper, runs: Sequence[RunRecord]) -> str:
+def provenance_line(paper: Paper, runs: Sequence[RunRecord], facts: str = "") -> str:
     """Say what a generated file was made from: the paper's facts and each run with its commit."""
-    sources = [f"replications/{paper.slug}/paper.yaml"]
+    sources = [facts or f"replications/{paper.slug}/paper.yaml"]
     sources += [f"results/{paper.slug}/{run.name} (commit {run.commit})" for run in runs]
     return f"{GENERATED} {', '.join(sources)}. Do not edit: make tables"
 

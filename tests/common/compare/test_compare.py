@@ -7,13 +7,14 @@ import pytest
 from kit.toy_run import run_steps, small_run, toy_task
 from sklearn.linear_model import LogisticRegression
 
-from common.compare.experiments import Comparison, Entrants, at_like_speeds, trained_steps
-from common.compare.judgement import TaskStandings, area_over_ladder, sentences
-from common.compare.names import BASELINE, INT8, LADDER, SPEEDS, TFIDF
+from common.compare.experiments import Entrants, at_like_speeds, trained_steps
+from common.compare.judgement import TaskStandings, area_over_ladder, sentences, verdict_markdown
+from common.compare.names import BASELINE, INT8, LADDER, ONNX, ONNX_INT8, SPEEDS, TFIDF, engine_of, in_int8
 from common.compare.rivals import Baseline, Int8, Ladder, TfIdf
 from common.errors import UserError
 from common.methods import ONLY, find_method
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
+from common.records.runs import RunRecord
 from common.task_run import TaskRun
 
 TOY = toy_task("toy", ("no", "yes"), lambda i: i % 3 > 0)
@@ -96,7 +97,7 @@ def test_settings_are_chosen_on_tune_and_only_where_a_speed_is_reached(
     flops = type(deebert).flops
     monkeypatch.setattr(type(deebert), "flops", lambda s, split, at: asked.append(split) or flops(s, split, at))
     entries = at_like_speeds(deebert)
-    assert set(asked) == {"tune"}
+    assert set(asked) == {"tune"} and entries
     full = task_run.baseline_flops("tune").sum()
     for entry in entries:
         reached = full / flops(deebert, "tune", entry.setting).sum()
@@ -111,9 +112,14 @@ def test_a_comparison_measures_everyone_and_keeps_what_it_judges_by(tmp_path: Pa
     assert systems >= {BASELINE, LADDER, INT8, TFIDF, "A/A control"}
     assert all(m.timed for m in rows if m.metric in ("time_speedup", "throughput_ratio", "latency_p50"))
     (evidence,) = run.evidence
-    kept = {(s.method) for s in TaskStandings("toy", [evidence]).standings}
-    assert kept >= {LADDER, INT8, TFIDF}
-    assert Comparison(TaskRun.of(run, "toy", 0), []).entries == []
+    standings = TaskStandings("toy", [evidence]).standings
+    assert {s.method for s in standings} >= {LADDER, INT8, TFIDF}
+    told = {(m.system, m.setting, m.metric): m.value for m in rows if m.experiment == "comparison"}
+    for s in standings:
+        assert s.speed.value == pytest.approx(told[s.method, s.setting, "time_speedup"])
+        assert s.gained.value == pytest.approx(told[s.method, s.setting, "score_delta"])
+        answers = evidence[answers_name(s.method, s.setting)]
+        assert 100 * (answers == evidence.labels).mean() == pytest.approx(told[s.method, s.setting, "score"])
 
 
 # -- The judgement ----------------------------------------------------------------------------------------------------
@@ -122,8 +128,12 @@ N = 400
 LABELS_ = np.arange(N) % 2
 
 
-def invented(systems: dict[tuple[str, str], tuple[int, float]], seed: int = 0) -> Evidence:
-    """Each system's number of wrong answers and its seconds a text."""
+Invented = dict[tuple[str, str], tuple[int, float]]
+"""By method and setting, its number of wrong answers and its seconds a text."""
+
+
+def invented(systems: Invented, seed: int = 0) -> Evidence:
+    """The evidence of one seed."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray] = {LABELS: LABELS_}
     for (name, setting), (wrong, seconds) in systems.items():
@@ -134,7 +144,7 @@ def invented(systems: dict[tuple[str, str], tuple[int, float]], seed: int = 0) -
     return Evidence("toy", seed, "accuracy", 2, 6, arrays)
 
 
-def standings(systems: dict[tuple[str, str], tuple[int, float]]) -> TaskStandings:
+def standings(systems: Invented) -> TaskStandings:
     full = {(BASELINE, ""): (20, 1.0), **systems}
     return TaskStandings("toy", [invented(full, seed) for seed in range(3)])
 
@@ -169,7 +179,9 @@ def test_who_beats_the_ladder_and_is_beaten_by_another_method_is_said_to_be_both
     """A is better than as fast a rung, and B than A: one sentence says how both can be."""
     said = list(sentences(standings({RUNG: (80, 0.5), HALF: (50, 0.5), ("B", "2x"): (22, 0.5), ("C", ""): (90, 0.6)})))
     assert "Surely better than as fast a static ladder: A (2x), B (2x)." in said
-    assert said[-2] == "Never worth it here (something as fast is surely better at every setting): C."
+    assert (
+        said[-2] == "Never worth it here (in the same engine something as fast is surely better at every setting): C."
+    )
     assert said[-1].startswith("Better than keeping fewer layers, and still never worth it here: A; at every setting")
 
 
@@ -179,6 +191,53 @@ def test_who_is_beaten_by_a_faster_rung_is_not_better_than_the_ladder() -> None:
     task = standings({RUNG: (120, 0.55), quick_rung: (20, 0.2), HALF: (70, 0.5)})
     assert task.better_than_the_ladder() == []
     assert task.never_worth_it() == ["A"]
+
+
+def test_who_loses_to_another_engine_alone_is_worth_it() -> None:
+    """What ONNX Runtime makes of the ladder's layers it would make of A's, too."""
+    elsewhere = standings({HALF: (80, 0.5), (ONNX, "6 of 6 layers"): (20, 0.4), (in_int8("B"), "2x"): (20, 0.3)})
+    assert elsewhere.never_worth_it() == []
+    assert standings({HALF: (80, 0.5), ("B", "2x"): (20, 0.4)}).never_worth_it() == ["A"]
+    rung = standings({RUNG: (80, 0.5), (ONNX, "3 of 6 layers"): (20, 0.4), (INT8, ""): (20, 0.5)})
+    assert rung.better_than_the_ladder() == []
+    assert [engine_of(m) for m in ("A", LADDER, TFIDF, ONNX, ONNX_INT8, INT8, in_int8("A"))] == [
+        "PyTorch", "PyTorch", "PyTorch", "ONNX Runtime", "ONNX int8", "PyTorch, int8", "PyTorch, int8"]  # fmt: skip
+
+
+def test_one_of_many_rivals_has_to_be_surer_than_one_alone() -> None:
+    """A lead that is just sure against one rival is not against the best of forty: Holm's level is divided."""
+    lead = next(
+        wrong
+        for wrong in range(21, 80)
+        if standings({HALF: (wrong, 0.5), ("B", ""): (20, 0.5)}).never_worth_it() == ["A"]
+    )
+    crowd: Invented = {(f"C{i}", ""): (lead, 0.5) for i in range(40)}
+    assert standings({HALF: (lead, 0.5), ("B", ""): (20, 0.5), **crowd}).never_worth_it() == []
+
+
+def test_seeds_that_disagree_leave_a_lead_unsure() -> None:
+    """Ahead by 15 points on average, of 25 and 5: two seeds do not show that the third would be ahead."""
+    agreeing = TaskStandings("toy", [invented({(BASELINE, ""): (20, 1.0), HALF: (w, 0.5)}, 0) for w in (80, 80)])
+    apart = TaskStandings("toy", [invented({(BASELINE, ""): (20, 1.0), HALF: (w, 0.5)}, 0) for w in (40, 120)])
+    assert agreeing.standings[0].gained.value == pytest.approx(apart.standings[0].gained.value)
+    assert agreeing.standings[0].gained.interval[1] < 0 < apart.standings[0].gained.interval[1]
+
+
+def test_without_rungs_nothing_is_said_of_the_ladder() -> None:
+    said = " ".join(sentences(standings({HALF: (24, 0.5), QUICK: (100, 0.25)})))
+    assert "fewer layers" not in said and "ladder" not in said
+
+
+def test_the_page_says_who_took_part_how_to_read_it_and_what_makes_it_doubtful() -> None:
+    evidence = tuple(invented({(BASELINE, ""): (20, 1.0), RUNG: (24, 0.5), HALF: (30, 0.5)}, s) for s in range(2))
+    quiet = {"timing": {"others_load_max": 0.1}}
+    run = RunRecord("mini", (), environment=quiet)
+    run.__dict__["all_evidence"] = evidence  # what it would read from its folder
+    text = verdict_markdown(run, [LADDER, "A", "Bort"])
+    assert "Took part: static ladder, A.\nDid not: Bort." in text and "(2x) is a speed in FLOPs" in text
+    assert "Doubtful" not in text and "Did not" not in verdict_markdown(run, [LADDER, "Bort"])
+    busy = RunRecord("mini", (), environment={"timing": {"others_load_max": 1.5}})
+    assert "**Doubtful**: others kept 1.5 cores busy" in verdict_markdown(busy)
 
 
 def test_the_front_holds_who_is_beaten_by_nobody_in_both() -> None:

@@ -211,7 +211,8 @@ def test_values_are_learned_by_all_but_those_that_leave_by_classes(tmp_path: Pat
 
 
 def test_everyone_has_a_look_of_its_own() -> None:
-    systems, ours = comparison().paper.systems, [*RIVALS, *exits_in_int8(find_methods().methods.values())]
+    methods = find_methods().methods
+    systems, ours = comparison().paper.systems, [*RIVALS, *methods, *exits_in_int8(methods.values())]
     looks = [systems[name] for name in ours]
     assert len(set(looks)) == len(looks), looks
     assert systems[in_int8("DeeBERT")].endswith("-plus")

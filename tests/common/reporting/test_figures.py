@@ -48,6 +48,14 @@ def test_seeds_are_pooled_with_their_standard_deviation(paper: Paper, measure: M
     assert series.points[0] == Point(pytest.approx(20.0), 92.0, 90.0, 94.0)
 
 
+def test_a_threshold_tuned_by_each_seed_is_one_setting_and_a_sweep_is_many(paper: Paper, measure: Measure) -> None:
+    tuned = [m.model_copy(update={"at": 0.1 + m.seed}) for m in trade_off(measure, seeds=3)]
+    (series,) = measured_series(paper.figures[0], tuned, "r")
+    assert series.points[0] == Point(pytest.approx(20.0), 92.0, 90.0, 94.0) and series.seeds == 3
+    swept = [m.model_copy(update={"at": at}) for m in trade_off(measure, seeds=2) for at in (1.0, 2.0)]
+    assert len(measured_series(paper.figures[0], swept, "r")[0].points) == 4
+
+
 def test_a_single_seed_keeps_its_interval(paper: Paper, measure: Measure) -> None:
     series = measured_series(paper.figures[1], shares(measure), "r")
     assert [one.label for one in series] == ["S=1", "S=2"]
