@@ -33,6 +33,10 @@ Verdict = Literal[
     "inconclusive",
     "not run",
 ]
+NOT_MEASURED = "this run does not measure it"
+NOTHING_TRAINED = "nothing that a verdict on quality could rest on is trained at this scale"
+"""Why a claim was not run, where the run in question is like any other of its kind."""
+
 Answer = Literal["yes", "no", "unclear"]
 Quantifier = Literal["one", "all", "any", "mean"]
 

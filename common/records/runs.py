@@ -72,6 +72,11 @@ class RunRecord:
         return all(scale not in SCALES or SCALES[scale].quality_verdicts for scale in scales)
 
     @property
+    def trained(self) -> bool:
+        """Whether anything was trained in it: not at full size, with random weights."""
+        return bool(self.seeds)
+
+    @property
     def commit(self) -> str:
         """The commit that the run was made from, shortened, with what it lacks said; `unknown` without one."""
         git = self.environment.get("git", {})

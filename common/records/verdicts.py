@@ -21,7 +21,7 @@ from common.errors import UserError
 from common.paper import Claim, Paper
 from common.records.claims import SURE, Cell, Check, Decide, Decision, Limit
 from common.records.effects import Effect, holm, mean_effect
-from common.records.measurements import CellResult, ClaimResult, Verdict
+from common.records.measurements import NOT_MEASURED, NOTHING_TRAINED, CellResult, ClaimResult, Verdict
 from common.records.runs import RunRecord
 from common.timing.quiet import QUIET
 
@@ -59,7 +59,7 @@ def _result(claim: Claim, record: RunRecord, decide: Decide | None) -> ClaimResu
     if claim.op == "note":
         return _not_run(claim, record, "for a reader to judge")
     if claim.subject == "quality" and claim.type == "empirical" and not record.quality_counts:
-        return _not_run(claim, record, "nothing that a verdict on quality could rest on is trained at this scale")
+        return _not_run(claim, record, NOTHING_TRAINED)
     decision = decide(record) if decide is not None else None
     if decision is None:
         return _not_run(claim, record, claim.not_run or _why_undecided(record))
@@ -75,7 +75,7 @@ def _not_run(claim: Claim, record: RunRecord, why: str) -> ClaimResult:
 def _why_undecided(record: RunRecord) -> str:
     if record.measurements and all(m.schema_version < WITH_PREDICTIONS for m in record.measurements):
         return "the record is older than stored predictions: make record"
-    return "this run does not measure it"
+    return NOT_MEASURED
 
 
 def _checked(claim: Claim, record: RunRecord, check: Check) -> ClaimResult:

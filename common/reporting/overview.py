@@ -54,11 +54,12 @@ def overview(papers: Iterable[Paper], results_dir: Path, width: int = 110) -> st
 
 
 def _artefacts_text(entry: PaperRuns) -> str:
-    measured = {m.experiment for run in entry.runs for m in run.measurements}
-    groups: dict[str, list[str]] = {"measured": [], "not yet": []}
+    measured = {m.experiment for run in entry.runs if run.quality_counts for m in run.measurements}
+    tried = {m.experiment for run in entry.runs for m in run.measurements}
+    groups: dict[str, list[str]] = {"measured": [], "at smoke alone": [], "not yet": []}
     sources = [(t.id, t.source) for t in entry.paper.tables] + [(f.id, f.source) for f in entry.paper.figures]
     for name, source in sources:
-        groups["measured" if source in measured else "not yet"].append(name)
+        groups["measured" if source in measured else "at smoke alone" if source in tried else "not yet"].append(name)
     return "\n".join(f"{name}: {', '.join(ids)}" for name, ids in groups.items() if ids)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from common.paper import Claim
-from common.records.measurements import ClaimResult, Verdict
+from common.records.measurements import NOT_MEASURED, NOTHING_TRAINED, ClaimResult, Verdict
 from common.records.runs import RunRecord
 from common.reporting.blocks import escape, pipe_row
 from common.reporting.markup import MISSING, SIGNS, quantity_text
@@ -146,9 +146,18 @@ def _verdict_text(result: ClaimResult | None) -> str:
 
 
 def not_run_reason(claim: Claim, runs: Iterable[RunRecord]) -> str:
-    """Why no run decides a claim."""
+    """Why no run decides a claim; what one run in particular lacks goes before what is said of any."""
+    runs = list(runs)
     reasons = [result.note for run in runs for result in run.claims if result.id == claim.id and result.note]
-    return reasons[0] if reasons else "nothing was run yet"
+    own = [reason for reason in reasons if reason not in (NOT_MEASURED, NOTHING_TRAINED)]
+    if own:
+        return own[0]
+    if not reasons:
+        return "nothing was run yet"
+    records = [run for run in runs if run.quality_counts]
+    if not records or any(run.trained for run in records):
+        return "no recorded run measures it"
+    return f"waits for a recorded training (make record); recorded so far: {', '.join(run.name for run in records)}"
 
 
 def _count(number: int) -> str:

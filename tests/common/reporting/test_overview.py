@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -224,7 +225,9 @@ def test_verdicts_read_as_lines(reported: list[Path], results: Path) -> None:
 def test_the_overview_lists_what_is_there_and_what_is_not(reported: list[Path], paper: Paper, results: Path) -> None:
     text = overview([paper, paper.model_copy(update={"slug": "b-paper", "name": "Other"})], results)
     assert "measured: table1, figure1" in text
-    assert "not yet: figure2" in text
+    assert "not yet: figure2" in text and "at smoke alone" not in text
+    shutil.rmtree(results / "a-paper" / "mini-files")
+    assert "at smoke alone: table1, figure1" in overview([paper], results)
     assert "mini-files: 1 reproduced, 2 not run" in text
     assert "not run yet: make reproduce PAPER=b-paper" in text
     assert "counts the paper's claims by verdict" in text

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.paper import Claim, Paper, load_paper
-from common.records.measurements import CellResult, ClaimResult, Verdict
+from common.records.measurements import (
+    NOT_MEASURED,
+    NOTHING_TRAINED,
+    CellResult,
+    ClaimResult,
+    Measurement,
+    Verdict,
+)
 from common.records.runs import RunRecord, find_runs
 from common.reporting.blocks import markers
 from common.reporting.overview import PaperRuns
@@ -16,12 +24,14 @@ from common.reporting.scoreboard import (
     best_verdict,
     claims_markdown,
     not_run_markdown,
+    not_run_reason,
     printed_text,
     reason_text,
     reasons_markdown,
     scoreboard,
 )
 
+Measure = Callable[..., Measurement]
 ROOT = Path(__file__).resolve().parents[3]
 README_LINES = 200
 
@@ -84,6 +94,21 @@ def test_a_claim_shows_what_was_printed_and_measured(paper: Paper) -> None:
     assert "| statement of looks (`looks`) | \N{EM DASH} | \N{EM DASH} |" in text
     every = of(paper, "saves").model_copy(update={"over": "all", "unit": "fraction"})
     assert printed_text(every) == "≥ 39 %, every cell"
+
+
+def test_who_is_not_run_waits_for_a_training_or_is_in_no_record(paper: Paper, measure: Measure) -> None:
+    """A reason of the claim's own goes before what is said of any run; a smoke run is no record."""
+    claim = of(paper, "saves")
+
+    def run(name: str, note: str, **fields: Any) -> RunRecord:
+        return RunRecord(name, (measure("m", 1.0, **fields),), claims=(result("not run", note=note),))
+
+    shapes, smoke = run("shapes", NOT_MEASURED), run("smoke-builtin", NOTHING_TRAINED, scale="smoke", seed=0)
+    waits = "waits for a recorded training (make record); recorded so far: shapes"
+    assert not_run_reason(claim, [shapes, smoke]) == waits
+    assert not_run_reason(claim, [shapes, run("mini-builtin", NOT_MEASURED, seed=0)]) == "no recorded run measures it"
+    assert not_run_reason(claim, [shapes, run("mini-builtin", "nobody reaches 2x", seed=0)]) == "nobody reaches 2x"
+    assert not_run_reason(claim, []) == "nothing was run yet"
 
 
 def test_a_reason_names_questions_premise_seeds_and_cells() -> None:
