@@ -107,8 +107,8 @@ def markdown(lines: Sequence[Line]) -> str:
         "The same as data: [ledger.json](ledger.json), [ledger.csv](ledger.csv). Generated: `make tables`.",
         "",
         "A cell is a task, a setting or a rival. Of a claim about *every cell* the one least on its side is shown, "
-        "about *some cell* the one most on it, *on average* the mean. Some claims also set a limit, as on points "
-        "lost: it stands with the reason, in the paper's README, and can decide where the number shown would be enough.",
+        "about *some cell* the one most on it, *on average* the mean. Some claims also set a limit, as on points lost: "
+        "it stands with the reason, in the paper's README, and can decide where the number shown would be enough.",
     ]
     header = ["claim", "printed", "measured", "premise", "verdict", "run"]
     for paper in dict.fromkeys(line.paper for line in lines):
