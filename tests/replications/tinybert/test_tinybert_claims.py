@@ -193,6 +193,14 @@ def test_an_ablation_that_learns_nothing_counts_but_a_student_that_does_not_is_n
     assert decision.left_out == ("cola: TinyBERT did not learn it",)
 
 
+def test_a_rival_that_distillation_did_not_teach_shows_no_better_start() -> None:
+    nothing = [constant(e, BERT_TINY_TD) for e in seeds(task="cola")]
+    decision = decided(claims.general_start(record_of(*seeds(), *nothing)))
+    assert decision.tasks == ["mrpc"]
+    assert decision.left_out == ("cola: BERT-tiny (+TD) did not learn it",)
+    assert judge("tinybert-gd-better-init", record_of(*nothing)) == "not run"
+
+
 def test_seeds_without_ablations_are_passed_over() -> None:
     record = record_of(evidence(), evidence(seed=1, ablated=False))
     assert decided(claims.every_stage(record)).seeds == 1
