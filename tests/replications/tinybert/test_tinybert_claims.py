@@ -24,8 +24,10 @@ from replications.tinybert.names import (
     WIDE,
     WITHOUT_ATTN,
     WITHOUT_DA,
+    WITHOUT_EMBD,
     WITHOUT_GD,
     WITHOUT_HIDN,
+    WITHOUT_PRED,
     WITHOUT_TD,
     WITHOUT_TRM,
 )
@@ -33,7 +35,8 @@ from replications.tinybert.names import (
 N = 400
 judge = Judge("tinybert")
 
-ABLATIONS = (WITHOUT_GD, WITHOUT_TD, WITHOUT_DA, WITHOUT_TRM, WITHOUT_ATTN, WITHOUT_HIDN, TOP, BOTTOM, BERT_TINY_TD)
+OF_LOSSES = (WITHOUT_EMBD, WITHOUT_PRED, WITHOUT_TRM, WITHOUT_ATTN, WITHOUT_HIDN)
+ABLATIONS = (WITHOUT_GD, WITHOUT_TD, WITHOUT_DA, *OF_LOSSES, TOP, BOTTOM, BERT_TINY_TD)
 
 
 def evidence(
@@ -186,11 +189,23 @@ def test_each_procedure_is_a_cell_of_its_own_and_a_mean_over_tasks() -> None:
 
 def test_an_ablation_that_learns_nothing_counts_but_a_student_that_does_not_is_no_measure() -> None:
     nothing = decided(claims.transformer_loss(record_of(*(constant(e, WITHOUT_TRM) for e in seeds()))))
-    assert values(nothing.cells) == pytest.approx({"mrpc": 38.0})
+    assert list(values(nothing.cells).values()) == pytest.approx([38.0] * 4)
     record = record_of(*seeds(), *seeds({TINYBERT: 0.5}, task="cola"))
     decision = decided(claims.transformer_loss(record))
-    assert [cell.task for cell in decision.cells] == ["mrpc"]
+    assert decision.tasks == ["mrpc"]
     assert decision.left_out == ("cola: TinyBERT did not learn it",)
+
+
+@pytest.mark.parametrize("other", [name for name in OF_LOSSES if name != WITHOUT_TRM])
+def test_without_transformer_losses_is_the_worst_or_the_claim_fails_by_name(other: str) -> None:
+    """However much they are worth: another row of Table 3 that is lower refutes it, and is named."""
+    shown = decided(claims.transformer_loss(record_of(*seeds({WITHOUT_TRM: 0.4}))))
+    assert values(shown.cells) == pytest.approx({f"beside {name}": 28.0 for name in OF_LOSSES if name != WITHOUT_TRM})
+    assert shown.note.startswith("the worst is w/o Trm; points of w/o Trm above w/o Embd -20.0,")
+    lower = record_of(*seeds({WITHOUT_TRM: 0.35, other: 0.45}))
+    assert decided(claims.transformer_loss(lower)).note.startswith(f"the worst is {other};")
+    assert judge("tinybert-transformer-loss-key", lower) == "contradicted"
+    assert judge("tinybert-transformer-loss-key", record_of(*seeds({WITHOUT_TRM: 0.25}))) == "direction only"
 
 
 def test_a_rival_that_distillation_did_not_teach_shows_no_better_start() -> None:
