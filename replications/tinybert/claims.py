@@ -8,6 +8,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -98,7 +99,8 @@ def _times(record: RunRecord, first: str, second: str) -> Decision | None:
         return np.asarray(a.sum(axis=axis) / b.sum(axis=axis))
 
     effect = effect_of(kept[0].task, [(e.seconds(first), e.seconds(second)) for e in kept], ratio)
-    return Decision((Cell("128 tokens, one by one", effect),), "random weights", timed=True)
+    untrained = replace(effect, seeds=0)
+    return Decision((Cell("128 tokens, one by one", untrained),), "random weights", timed=True)
 
 
 # -- Against the teacher and the same architecture (Table 1) -----------------------------------------------------------

@@ -103,6 +103,7 @@ def test_speed_is_a_ratio_of_full_size_seconds() -> None:
     assert judge("tinybert4-31-time", record) == "reproduced"
     assert judge("tinybert4-31-time", record_of(times(bert_base_4_layers=1.5))) == "direction only"
     assert claims.faster(record_of(evidence())) is None
+    assert decided(claims.faster(record)).seeds == decided(claims.time_of_four_layers(record)).seeds == 0, "untrained"
 
 
 # -- Table 1 ----------------------------------------------------------------------------------------------------------
