@@ -91,6 +91,12 @@ def test_the_code_fills_the_printed_rows(paper: Paper) -> None:
     assert TABLES["table7"]["TinyBERT (GD+TD)"] == TABLES["table2"]["w/o DA"]
 
 
+def test_the_table_on_pretraining_shows_all_that_is_measured_of_it(paper: Paper) -> None:
+    (table,) = [t for t in paper.tables if t.id == "pretraining"]
+    losses, guessed = ("attention_loss", "hidden_loss", "embedding_loss"), ("masked_accuracy", "unigram_accuracy")
+    assert [m.metric for m in table.metrics] == [*losses, "tokens", *guessed]
+
+
 def test_claims_state_what_is_judged_and_how(paper: Paper) -> None:
     assert {c.id: (c.type, c.over, c.op, c.value, c.no_effect, c.unit) for c in paper.claims} == {
         "tinybert4-retains-968": ("empirical", "mean", ">=", 0.968, None, "ratio"),
