@@ -152,6 +152,13 @@ def test_the_papers_scale_has_the_printed_students_and_augmentation(paper: Paper
     assert [settings.intermediate_of(t, 0).epochs for t in ("sst-2", "mnli", "cola")] == [20, 10, 50]
 
 
+def test_the_deviation_on_text_states_the_settings(paper: Paper) -> None:
+    (text,) = [d.what for d in paper.deviations if "general distillation sees" in d.what]
+    mini, base = SETTINGS["mini"], SETTINGS["base"]
+    assert f"{mini.words:,} words in rows of {mini.general.max_length} tokens (mini)" in text
+    assert base.words is None and f"in rows of {base.general.max_length} (base)" in text
+
+
 SYSTEMS = {"BERT-base (teacher)": TEACHER, "TinyBERT4": "TinyBERT narrow", "TinyBERT6": "TinyBERT wide"}
 IN_ABLATIONS = {"TinyBERT4": "TinyBERT"}
 TASKS = {"GLUE-avg": "macro", "avg4": "macro", "model": "", "SQuAD1.1": "SQuAD-1.1", "SQuAD2.0": "SQuAD-2.0"}
