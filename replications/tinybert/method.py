@@ -342,8 +342,13 @@ def adamw_by_tensor(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimi
     """AdamW as the official code steers it: each gradient is clipped by its own norm; biases and norms do not decay.
 
     Students that share no parameter therefore learn side by side exactly as each would alone, in one pass of their
-    teacher. The plan's own clipping, by the norm of all gradients together, has to be off.
+    teacher.
+
+    Raises:
+        ValueError: the plan clips by the norm of all gradients together, which would couple them.
     """
+    if plan.max_gradient_norm is not None:
+        raise ValueError("gradients are clipped tensor by tensor: the plan's max_gradient_norm must be None")
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     kept = [p for name, p in trained if name.endswith("bias") or "LayerNorm" in name]
     decayed = [p for name, p in trained if not (name.endswith("bias") or "LayerNorm" in name)]

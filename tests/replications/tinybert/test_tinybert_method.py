@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,11 @@ def test_gradients_are_clipped_tensor_by_tensor() -> None:
     assert grads["large.weight"].norm().item() == pytest.approx(MAX_NORM)
     assert grads["large.bias"].norm().item() == pytest.approx(MAX_NORM)
     assert torch.equal(grads["small.weight"], torch.full((2, 2), 0.001)), "a large one does not shrink the others"
+
+
+def test_a_plan_that_clips_all_gradients_together_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_gradient_norm must be None"):
+        adamw_by_tensor(nn.Linear(2, 2), replace(PLAN, max_gradient_norm=1.0))
 
 
 def test_biases_and_norms_do_not_decay() -> None:
