@@ -40,6 +40,7 @@ TEST_DEEBERT, TEST_CASCADE = TESTS + "deebert/test_deebert_trial.py", TESTS + "c
 TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
 TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
 TEST_FASTBERT = TESTS + "fastbert/test_fastbert_trial.py"
+TEST_TINYBERT = TESTS + "tinybert/test_tinybert_training.py"
 DOCTOR, TEST_DOCTOR = "common/doctor/", "tests/common/doctor/test_doctor_"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
@@ -342,6 +343,20 @@ MUTANTS = (
         "Version(one).public == Version(other).public",
         "Version(one) == Version(other)",
         TEST_DOCTOR + "machine.py::test_tested_versions_are_silent_whatever_they_were_built_for",
+    ),
+    Mutant(
+        "TinyBERT: general distillation sees text without masks",
+        PAPERS + "tinybert/general.py",
+        "return self.reading.batches(Uniform(), ",
+        "return self.reading.batches(None, ",
+        TEST_TINYBERT + "::test_general_distillation_sees_masked_text",
+    ),
+    Mutant(
+        "TinyBERT: two ablations change places",
+        PAPERS + "tinybert/students.py",
+        "WITHOUT_ATTN: Variant(objective=Objective(attention=False)),",
+        "WITHOUT_ATTN: Variant(objective=Objective(hidden=False)),",
+        TEST_TINYBERT + "::test_general_students_imitate_what_their_rows_say",
     ),
 )
 

@@ -33,6 +33,7 @@ from replications.tinybert.method import Objective, Student, TinyClassifier
 from replications.tinybert.names import (
     BERT_TINY,
     BERT_TINY_TD,
+    BOTTOM,
     LANGUAGE_MODEL,
     NARROW,
     TABLE_2,
@@ -43,14 +44,18 @@ from replications.tinybert.names import (
     TINYBERT,
     TINYBERT_GD,
     TOP,
+    UNIFORM,
+    WITHOUT_ATTN,
     WITHOUT_DA,
+    WITHOUT_EMBD,
     WITHOUT_GD,
+    WITHOUT_HIDN,
     WITHOUT_PRED,
     WITHOUT_TD,
     WITHOUT_TRM,
 )
 from replications.tinybert.settings import SETTINGS
-from replications.tinybert.students import DIRECT, GENERAL, OBJECTIVES, VARIANTS
+from replications.tinybert.students import DIRECT, GENERAL, OBJECTIVES, VARIANTS, Variant
 
 CPU = torch.device("cpu")
 MOOD = toy_task("mood", ("sad", "happy"), lambda i: i % 3 > 0)
@@ -77,19 +82,24 @@ def mood(run: Run) -> Distillation:
 
 def test_the_ablations_are_those_of_the_tables() -> None:
     assert {*TABLE_2, *TABLE_3, *TABLE_4.values(), *TABLE_7.values()} == set(VARIANTS)
-    plain = VARIANTS[TINYBERT]
-    for name, changes in {
+    changed: dict[str, dict[str, object]] = {
+        TINYBERT: {},
         WITHOUT_GD: {"start": "nothing"},
         WITHOUT_TD: {"distilled": False},
         WITHOUT_DA: {"augmented": False},
+        WITHOUT_EMBD: {"objective": Objective(embedding=False)},
         WITHOUT_PRED: {"from_labels": True},
         WITHOUT_TRM: {"objective": Objective(attention=False, hidden=False)},
+        WITHOUT_ATTN: {"objective": Objective(attention=False)},
+        WITHOUT_HIDN: {"objective": Objective(hidden=False)},
         TOP: {"objective": Objective(mapping=TOP)},
+        BOTTOM: {"objective": Objective(mapping=BOTTOM)},
         BERT_TINY: {"start": DIRECT, "distilled": False, "augmented": False},
         BERT_TINY_TD: {"start": DIRECT, "augmented": False},
         TINYBERT_GD: {"distilled": False, "augmented": False},
-    }.items():
-        assert VARIANTS[name] == replace(plain, **changes), name  # type: ignore[arg-type]
+    }
+    plain = Variant("general distillation", Objective(True, True, True, UNIFORM), True, False, True)
+    assert dict(VARIANTS) == {name: replace(plain, **changes) for name, changes in changed.items()}  # type: ignore[arg-type]
 
 
 def test_who_learns_side_by_side_sees_the_same_texts() -> None:
