@@ -17,7 +17,8 @@ from common.training.word_pieces import NO_TAG, TaggedBatch, TaggedSplit
 
 def of_words(hidden: Tensor, batch: TaggedBatch) -> Tensor:
     """(B, W, H) the states of the words' first pieces, out of (B, L, H)."""
-    return hidden.gather(1, batch.starts[..., None].expand(-1, -1, hidden.shape[-1]))
+    sentences = torch.arange(len(hidden), device=hidden.device)
+    return hidden[sentences[:, None], batch.starts]
 
 
 class TagHead(nn.Module):

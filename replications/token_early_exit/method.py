@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.encoders.layer_parts import layer_parts
+from common.encoders.layer_parts import LayerParts, layer_parts
 from common.encoders.layered import LayeredEncoder
 from common.errors import UserError
 from common.models.classifier import load_with_metadata
@@ -60,6 +61,11 @@ class TokenExits(nn.Module):
         """The depth n, which is also the number of classifiers."""
         return self.encoder.num_layers
 
+    @cached_property
+    def layers(self) -> tuple[LayerParts, ...]:
+        """The encoder's layers taken apart, looked up once: of a short sentence the search would cost a good part."""
+        return tuple(layer_parts(self.encoder, i) for i in range(1, self.num_layers + 1))
+
     def forward(self, batch: TaggedBatch, exits: Tensor | None = None) -> Tensor:
         """(B, W, n, C) logits of every layer; with `exits` (B, W), a layer for each word, words halt there.
 
@@ -77,8 +83,8 @@ class TokenExits(nn.Module):
         h, mask = self.encoder.embed(batch.input_ids, batch.attention_mask)
         until = of_pieces(exits, batch.word_of, special=self.num_layers)
         r, states = h, []
-        for i in range(1, self.num_layers + 1):
-            parts, goes_on = layer_parts(self.encoder, i), (until >= i)[..., None]
+        for i, parts in enumerate(self.layers, 1):
+            goes_on = (until >= i)[..., None]
             computed = parts.all_before_norm(h, mask)
             if self.copy == BEFORE_NORM:
                 r = torch.where(goes_on, computed, r)

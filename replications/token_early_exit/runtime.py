@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.costs.flops import EncoderShape, embedding_flops, layer_flops, linear_flops
-from common.encoders.layer_parts import LayerParts, layer_parts, mask_rows
+from common.encoders.layer_parts import LayerParts, mask_rows
 from common.errors import UserError
 from common.models.tagger import of_words
 from common.training.word_pieces import NO_WORD, TaggedBatch
@@ -84,10 +84,10 @@ def run_token_exits(model: TokenExits, batch: TaggedBatch, rule: Rule) -> TokenO
     )
     h, mask = model.encoder.embed(batch.input_ids, batch.attention_mask)
     left = _Sentences(batch, h, torch.zeros_like(h), mask, batch.is_word)
-    for i in range(1, n + 1):
+    for i, parts in enumerate(model.layers, 1):
         pieces = left.pieces
         outcome.active[places, i - 1] = pieces.sum(1)
-        advance(left, layer_parts(model.encoder, i), pieces, keep_norm_same=model.copy == BEFORE_NORM)
+        advance(left, parts, pieces, keep_norm_same=model.copy == BEFORE_NORM)
         logits = model.heads[i - 1](of_words(left.h, left.batch))
         leaving = left.active if i == n else rule(uncertainty(logits), left.batch.is_word, left.active, i, n)
         rows, words = leaving.nonzero(as_tuple=True)
@@ -110,34 +110,38 @@ def advance(left: _Sentences, parts: LayerParts, pieces: Tensor, *, keep_norm_sa
         r = parts.before_norm(h, parts.attention(parts.query(h), key, value, left.mask))
         left.r, left.h = r, parts.norm(r)
         return
-    sentence, place = pieces.nonzero(as_tuple=True)
-    slots = pieces.cumsum(1)[sentence, place] - 1
-    states = h[sentence, place]
-    r = parts.before_norm(states, _read(left, parts, (key, value), states, (sentence, place, slots)))
+    where = pieces.nonzero(as_tuple=True)
+    states = h[where]
+    r = parts.before_norm(states, _read(parts, states, (key, value, left.mask), pieces, where))
     if keep_norm_same:
-        left.r[sentence, place] = r
+        left.r[where] = r
         left.h = parts.norm(left.r)
     else:
-        left.h = h.index_put((sentence, place), parts.norm(r))
+        left.h = h.index_put(where, parts.norm(r))
 
 
 def _read(
-    left: _Sentences,
     parts: LayerParts,
-    memory: tuple[Tensor, Tensor],
     states: Tensor,
-    where: tuple[Tensor, Tensor, Tensor],
+    memory: tuple[Tensor, Tensor, Tensor | None],
+    pieces: Tensor,
+    where: tuple[Tensor, ...],
 ) -> Tensor:
-    """(T, H) what the T active pieces read; for the attention alone they are padded to the longest sentence's."""
-    sentence, place, slots = where
-    size, most = len(left.h), int(slots.max()) + 1
-    projected = parts.query(states)
-    query = projected.new_zeros((size, most, projected.shape[-1]))
-    query[sentence, slots] = projected
+    """(T, H) what the T active pieces read; for the attention alone they are padded to the longest sentence's.
+
+    A sentence alone has no padding: its pieces are handed over as they are, which gives the same to the last bit.
+    """
+    query, (key, value, mask), (sentence, place) = parts.query(states), memory, where
+    if len(key) == 1:
+        own = None if mask is None else mask[:, :, place]
+        return parts.attention(query[None], key, value, own)[0]
+    slots = pieces.cumsum(1)[where] - 1
+    size, most = len(key), int(slots.max()) + 1
+    padded = query.new_zeros((size, most, query.shape[-1]))
+    padded[sentence, slots] = query
     places = place.new_zeros((size, most))
     places[sentence, slots] = place
-    read = parts.attention(query, *memory, mask_rows(left.mask, places))
-    return read[sentence, slots]
+    return parts.attention(padded, key, value, mask_rows(mask, places))[sentence, slots]
 
 
 # -- What it costs ----------------------------------------------------------------------------------------------------
