@@ -70,13 +70,14 @@ class ScaleSettings:
 
     Attributes:
         recipe: of the baseline and the static ladder.
-        stage_one, stage_two: of the model with a classifier after every layer.
+        stage_one, stage_two: of the model with a classifier after every layer; stage 1 is None where it is trained by
+            the baseline's plan, whose epochs depend on the task.
         sampled: what stage 2 draws from.
         after_norm: whether the variant whose copy is taken after the norm is trained, a stage 2 of its own.
     """
 
     recipe: Recipe
-    stage_one: Stage
+    stage_one: Stage | None
     stage_two: Stage
     sampled: Settings
     after_norm: bool = True
@@ -93,9 +94,9 @@ def _plan(recipe: Recipe, epochs: int, factor: float = 1.0) -> TrainingPlan:
 SMOKE, MINI, BASE, PAPER = (TAGGING_RECIPES[name] for name in ("smoke", "mini", "base", "paper"))
 
 SETTINGS = {
-    "smoke": ScaleSettings(SMOKE, Stage(SMOKE.whole), Stage(_plan(SMOKE, 2, 0.5)), OFFICIAL),
-    "mini": ScaleSettings(MINI, Stage(MINI.whole), Stage(_plan(MINI, 2, 0.5)), OFFICIAL, after_norm=False),
-    "base": ScaleSettings(BASE, Stage(BASE.whole), Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
+    "smoke": ScaleSettings(SMOKE, None, Stage(_plan(SMOKE, 2, 0.5)), OFFICIAL),
+    "mini": ScaleSettings(MINI, None, Stage(_plan(MINI, 2, 0.5)), OFFICIAL, after_norm=False),
+    "base": ScaleSettings(BASE, None, Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
     "paper": ScaleSettings(
         PAPER,
         Stage(TrainingPlan(5e-6, epochs=18, batch_size=10, seed=0, weight_decay=0.01), frozen_epochs=2),
@@ -205,10 +206,15 @@ class Sentee(TokenContender):
 
     name = SENTEE
 
+    @property
+    def stage(self) -> Stage:
+        """How stage 1 is trained on this task."""
+        return self.settings.stage_one or Stage(self.tagging_run.plan)
+
     def training_steps(self) -> Sequence[Step]:
         """Stage 1."""
         run = self.tagging_run
-        seconds = 1.1 * run.training_seconds(self.settings.stage_one.plan, run.num_layers)
+        seconds = 1.1 * run.training_seconds(self.stage.plan, run.num_layers)
         return [
             Step.making(f"{run.label}: stage 1, all layers", seconds, self.folder),
             Step.making(f"{run.label}: {self.name}, every layer's answers", self.scored_seconds, lambda: self.exits),
@@ -221,7 +227,7 @@ class Sentee(TokenContender):
 
     def folder(self) -> Path:
         """The model of stage 1."""
-        run, stage = self.tagging_run, self.settings.stage_one
+        run, stage = self.tagging_run, self.stage
         plan = replace(stage.plan, seed=run.seed)
         fresh = lambda: TokenExits.fresh(run.backbone.encoder, run.tags, run.seed)  # noqa: E731
         batches = lambda: BucketedBatches(run.splits["train"], plan.batch_size, plan.seed)  # noqa: E731

@@ -26,6 +26,7 @@ def test_hyper_parameters_are_those_of_paper_yaml() -> None:
     assert isinstance(official, dict)
     assert {f"{s}x": WINDOWS[s] for s in SPEEDS} == {k: int(str(v).split(",")[0][2:]) for k, v in official.items()}
     stages = SETTINGS["paper"]
+    assert stages.stage_one is not None
     assert (stages.stage_one.frozen_epochs, stages.stage_two.frozen_epochs) == (2, 2)
 
 

@@ -1,5 +1,6 @@
 """What is trained, chosen, measured and kept on a toy task."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,16 @@ from common.records.measurements import Measurement
 from common.records.predictions import Evidence, static_name
 from common.records.tagging import flops_name, sentence_counts
 from common.tagging_run import TaggingRun
+from common.training.loop import TrainingPlan
 from replications.token_early_exit.claims import DECIDERS
-from replications.token_early_exit.contender import ExitedSilent, Sentee, StageOneAlone, Tokee, trained_in_two
+from replications.token_early_exit.contender import (
+    SETTINGS,
+    ExitedSilent,
+    Sentee,
+    StageOneAlone,
+    Tokee,
+    trained_in_two,
+)
 from replications.token_early_exit.experiments import trained_steps
 from replications.token_early_exit.method import SentenceBelow, TokenExits, WindowBelow, joint_loss
 from replications.token_early_exit.names import AFTER_NORM, EXITED_SILENT, SENTEE, SPEEDS, STAGE_ONE, TOKEE, speed_name
@@ -57,6 +66,21 @@ def test_classifiers_can_begin_alone_on_a_frozen_encoder(run: TaggingRun) -> Non
 
 def _folders(run: TaggingRun) -> list[Path]:
     return list(run.run.store.root.glob("objects/*/manifest.json"))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "mini", "base"])
+def test_below_the_papers_scale_stage_one_follows_the_baselines_epochs_on_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: str
+) -> None:
+    """UD at base has fewer than the others; a stage 1 that had more would be trained on other terms."""
+    recipe = replace(SETTINGS["smoke"].recipe, epochs={"toy": 2})
+    sentee = Sentee(TaggingRun.of(tagging_run(tmp_path, toy_tagging()), "toy", 3, recipe))
+    sentee.settings = SETTINGS[scale]
+    trained: list[TrainingPlan] = []
+    monkeypatch.setattr(f"{Sentee.__module__}.trained_in_two", lambda *given: trained.append(given[6]) or tmp_path)
+    sentee.folder()
+    assert trained == [sentee.tagging_run.plan]
+    assert (trained[0].epochs, trained[0].seed) == (2, 3)
 
 
 # -- What they answer -------------------------------------------------------------------------------------------------
