@@ -42,6 +42,9 @@ from replications.token_early_exit.sampling import SampledBatches, Settings, Sta
 HEAD_RATE = 10.0
 """Classifiers learn at ten times the encoder's rate, as in the official code."""
 
+WARMUP = 0.1
+"""In place of the official 3000 steps: so many are about a tenth of either stage on a set of CoNLL-2003's size."""
+
 FINEST, COARSEST = 1e-5, 1.0
 """Thresholds between which a speed is looked for: at the one hardly anyone leaves early, at the other everyone."""
 
@@ -99,8 +102,8 @@ SETTINGS = {
     "base": ScaleSettings(BASE, None, Stage(_plan(BASE, 3, 0.5)), OFFICIAL),
     "paper": ScaleSettings(
         PAPER,
-        Stage(TrainingPlan(5e-6, epochs=18, batch_size=10, seed=0, weight_decay=0.01), frozen_epochs=2),
-        Stage(TrainingPlan(1e-5, epochs=28, batch_size=10, seed=0, weight_decay=0.01), frozen_epochs=2),
+        Stage(TrainingPlan(5e-6, epochs=18, batch_size=10, seed=0, weight_decay=0.01, warmup=WARMUP), frozen_epochs=2),
+        Stage(TrainingPlan(1e-5, epochs=28, batch_size=10, seed=0, weight_decay=0.01, warmup=WARMUP), frozen_epochs=2),
         OFFICIAL,
     ),
 }

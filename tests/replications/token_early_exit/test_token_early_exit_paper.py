@@ -30,6 +30,16 @@ def test_hyper_parameters_are_those_of_paper_yaml() -> None:
     assert (stages.stage_one.frozen_epochs, stages.stage_two.frozen_epochs) == (2, 2)
 
 
+def test_both_stages_warm_up_for_about_the_official_steps() -> None:
+    """A share of the steps stands for 3000 of them; of CoNLL-2003's 14,041 sentences it is near that."""
+    steps = int(str(FACTS["warm-up"]).split()[0])
+    stages = SETTINGS["paper"]
+    assert stages.stage_one is not None
+    for plan in (stages.stage_one.plan, stages.stage_two.plan):
+        rising = plan.warmup * plan.epochs * 14_041 / plan.batch_size
+        assert 0.75 < rising / steps < 4 / 3
+
+
 def test_the_published_table_is_whole() -> None:
     (table,) = (t for t in PAPER.tables if t.id == "main-results")
     cells = {(c.system, c.setting, c.task, c.metric): c.value for c in table.cells}
