@@ -41,6 +41,7 @@ TEST_METHOD = TESTS + "deebert/test_deebert_method.py"
 TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
 TEST_FASTBERT = TESTS + "fastbert/test_fastbert_trial.py"
 TEST_TINYBERT = TESTS + "tinybert/test_tinybert_training.py"
+TEST_TOKEN = TESTS + "token_early_exit/test_token_early_exit_trial.py::test_"
 DOCTOR, TEST_DOCTOR = "common/doctor/", "tests/common/doctor/test_doctor_"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
@@ -357,6 +358,55 @@ MUTANTS = (
         "WITHOUT_ATTN: Variant(objective=Objective(attention=False)),",
         "WITHOUT_ATTN: Variant(objective=Objective(hidden=False)),",
         TEST_TINYBERT + "::test_general_students_imitate_what_their_rows_say",
+    ),
+    Mutant(
+        "TOKEE: thresholds are chosen by the sentences that are reported",
+        PAPERS + "token_early_exit/systems.py",
+        "partial(_rule, contender, speed)) for",
+        'partial(_rule, contender, speed), "dev") for',
+        TEST_TOKEN + "points_at_speeds_ask_tune_alone",
+    ),
+    Mutant(
+        "TOKEE: the copy is taken after the norm",
+        PAPERS + "token_early_exit/contender.py",
+        "copy: Copy = BEFORE_NORM) -> None:",
+        "copy: Copy = AFTER_NORM) -> None:",
+        TEST_TOKEN + "tokee_copies_before_the_norm_as_the_readme_sets_it",
+    ),
+    Mutant(
+        "TOKEE: exited words are silent in windows",
+        PAPERS + "token_early_exit/contender.py",
+        "    exited_count = True\n",
+        "    exited_count = False\n",
+        TEST_TOKEN + "exited_words_count_in_tokees_windows",
+    ),
+    Mutant(
+        "TOKEE: the copy after the norm is TOKEE under another name",
+        PAPERS + "token_early_exit/contender.py",
+        "super().__init__(tagging_run, AFTER_NORM)",
+        "super().__init__(tagging_run)",
+        TEST_TOKEN + "tokee_copies_before_the_norm_as_the_readme_sets_it",
+    ),
+    Mutant(
+        "TOKEE: where the copy is taken is no part of the model's key",
+        PAPERS + "token_early_exit/contender.py",
+        '"copy": self.copy, "sampled"',
+        '"sampled"',
+        TEST_TOKEN + "tokee_copies_before_the_norm_as_the_readme_sets_it",
+    ),
+    Mutant(
+        "TOKEE: classifiers learn at the encoder's rate",
+        PAPERS + "token_early_exit/contender.py",
+        "HEAD_RATE = 10.0",
+        "HEAD_RATE = 1.0",
+        TEST_TOKEN + "classifiers_learn_at_ten_times_the_encoders_rate",
+    ),
+    Mutant(
+        "TOKEE: stage 1 has the same epochs on every task",
+        PAPERS + "token_early_exit/contender.py",
+        "or Stage(self.tagging_run.plan)",
+        "or Stage(self.settings.recipe.whole)",
+        TEST_TOKEN + "below_the_papers_scale_stage_one_follows_the_baselines_epochs_on_a_task",
     ),
 )
 

@@ -18,7 +18,9 @@ from common.tagging_run import TaggingRun
 from common.training.loop import TrainingPlan
 from replications.token_early_exit.claims import DECIDERS
 from replications.token_early_exit.contender import (
+    HEAD_RATE,
     SETTINGS,
+    CopiedAfterNorm,
     ExitedSilent,
     Sentee,
     StageOneAlone,
@@ -26,7 +28,8 @@ from replications.token_early_exit.contender import (
     trained_in_two,
 )
 from replications.token_early_exit.experiments import trained_steps
-from replications.token_early_exit.method import SentenceBelow, TokenExits, WindowBelow, joint_loss
+from replications.token_early_exit.method import AFTER_NORM as COPY_AFTER_NORM
+from replications.token_early_exit.method import BEFORE_NORM, SentenceBelow, TokenExits, WindowBelow, joint_loss
 from replications.token_early_exit.names import AFTER_NORM, EXITED_SILENT, SENTEE, SPEEDS, STAGE_ONE, TOKEE, speed_name
 from replications.token_early_exit.systems import depth_at, points_at_speeds
 
@@ -83,6 +86,32 @@ def test_below_the_papers_scale_stage_one_follows_the_baselines_epochs_on_a_task
     assert (trained[0].epochs, trained[0].seed) == (2, 3)
 
 
+# -- The official settings --------------------------------------------------------------------------------------------
+
+
+def test_tokee_copies_before_the_norm_as_the_readme_sets_it(run: TaggingRun) -> None:
+    """keep_norm_same=1: the published numbers were made so; the prose's copy is a variant with a stage 2 of its own."""
+    tokee, variant = Tokee(run), CopiedAfterNorm(run)
+    assert tokee.model().copy == BEFORE_NORM
+    assert variant.model().copy == COPY_AFTER_NORM
+    assert variant.folder() != tokee.folder()
+
+
+def test_exited_words_count_in_tokees_windows(run: TaggingRun) -> None:
+    """The line that should silence them has no effect in the official code; silent ones are a variant."""
+    assert Tokee(run).rule(5, 0.1).exited_count
+    assert StageOneAlone(run).rule(5, 0.1).exited_count
+    assert not ExitedSilent(run).rule(5, 0.1).exited_count
+
+
+def test_classifiers_learn_at_ten_times_the_encoders_rate() -> None:
+    assert HEAD_RATE == 10
+    stages = SETTINGS["paper"]
+    assert stages.stage_one is not None
+    rates = [HEAD_RATE * plan.learning_rate for plan in (stages.stage_one.plan, stages.stage_two.plan)]
+    assert rates == pytest.approx([5e-5, 1e-4]), "the README's flags"
+
+
 # -- What they answer -------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +152,17 @@ def test_only_tune_is_asked_for_a_threshold(run: TaggingRun, monkeypatch: pytest
         monkeypatch.setattr(contender, "speed", lambda split, rule: asked.append(split) or 1.5)
         contender.threshold_at_speed(2, lambda d, contender=contender: contender.rule(5, d))
     assert set(asked) == {"tune"}
+
+
+def test_points_at_speeds_ask_tune_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a fresh store, where nothing chosen earlier is found: dev is for the reported score."""
+    fresh = TaggingRun.of(tagging_run(tmp_path, toy_tagging()), "toy", 0)
+    for contender in (Sentee(fresh), Tokee(fresh)):
+        asked: list[str] = []
+        monkeypatch.setattr(contender, "folder", lambda: tmp_path)
+        monkeypatch.setattr(contender, "flops", lambda split, rule, asked=asked: asked.append(split) or np.ones(1))
+        points_at_speeds(contender)
+        assert set(asked) == {"tune"}
 
 
 def test_a_static_model_has_a_whole_number_of_layers() -> None:
