@@ -255,6 +255,16 @@ def test_a_model_survives_saving(tmp_path: Path, copy: Copy) -> None:
         torch.testing.assert_close(loaded(SPLIT.batch([0])), model(SPLIT.batch([0])), rtol=0, atol=0)
 
 
+def test_words_are_read_by_their_first_pieces_with_the_gradient_of_gathering() -> None:
+    batch = SPLIT.batch([0, 1, 2])
+    hidden = torch.randn(*batch.input_ids.shape, 8, requires_grad=True)
+    gathered = hidden.gather(1, batch.starts[..., None].expand(-1, -1, 8))
+    assert torch.equal(of_words(hidden, batch), gathered)
+    upstream = torch.randn_like(gathered) * batch.is_word[..., None]
+    gradients = [torch.autograd.grad(words, hidden, upstream)[0] for words in (of_words(hidden, batch), gathered)]
+    assert torch.equal(*gradients)
+
+
 # -- The runtime ------------------------------------------------------------------------------------------------------
 
 
