@@ -32,12 +32,12 @@ Seeds = Sequence[Evidence]
 
 def saves(record: RunRecord) -> Decision | None:
     """Share of FLOPs saved at 3x, with at most a point lost; mean over tasks."""
-    tasks, left_out = learned_tasks(record)
+    tasks, reasons = at_speed(record, TOKEE, 3)
     cells = [
         Cell(task, flops_saved(seeds, TOKEE, speed_name(3)), task, Limit(loss(seeds, TOKEE, 3), SMALL))
         for task, seeds in tasks.items()
     ]
-    return Decision(tuple(cells), f"at 3x; at most {SMALL:g} point lost", left_out=left_out) if cells else None
+    return _decision(cells, (f"at 3x; at most {SMALL:g} point lost",), reasons)
 
 
 def lossless_at_2x(record: RunRecord) -> Decision | None:
@@ -77,16 +77,26 @@ def losses(
     record: RunRecord, name: str, speed: int, only: Callable[[Seeds], bool] = lambda seeds: True
 ) -> Decision | None:
     """Points that a system loses at a speed, task by task, where it reaches it."""
+    tasks, reasons = at_speed(record, name, speed, only)
+    cells = [Cell(task, loss(seeds, name, speed), task) for task, seeds in tasks.items()]
+    return _decision(cells, ("",), reasons)
+
+
+def at_speed(
+    record: RunRecord, name: str, speed: int, only: Callable[[Seeds], bool] = lambda seeds: True
+) -> tuple[dict[str, Seeds], list[str]]:
+    """The learned tasks on which a system is about as fast as was asked of it; of the others why they are left out."""
     tasks, left_out = learned_tasks(record)
-    cells, missed = [], []
+    known: dict[str, Seeds] = {}
+    reasons = list(left_out)
     for task, seeds in tasks.items():
         if not only(seeds):
             continue
-        if reaches(seeds, name, speed):
-            cells.append(Cell(task, loss(seeds, name, speed), task))
+        if off := off_speed(seeds, name, speed):
+            reasons.append(f"{task}: {off}")
         else:
-            missed.append(f"{task}: {name} does not reach {speed_name(speed)}")
-    return Decision(tuple(cells), left_out=(*left_out, *missed)) if cells else None
+            known[task] = seeds
+    return known, reasons
 
 
 def compared(
@@ -98,22 +108,30 @@ def compared(
 ) -> Decision | None:
     """Points of TOKEE above a rival of equal speed, a cell for each task and speed; a rival has to have learned."""
     tasks, left_out = learned_tasks(record)
-    cells, missed = [], []
+    cells, reasons = [], list(left_out)
     for task, seeds in tasks.items():
         for speed in speeds:
-            other = rival(seeds, speed)
+            other, place = rival(seeds, speed), f"{task} {speed_name(speed)}"
             if other is None:
-                missed.append(f"{task} {speed_name(speed)}: no whole number of layers")
-            elif not all(
-                _reached(seeds, name, at, speed) for name, at in ((TOKEE, speed_name(speed)), (other, setting(speed)))
-            ):
-                missed.append(f"{task} {speed_name(speed)}: not both reach it")
-            elif not has_learned(seeds, system(other, setting(speed))):
-                missed.append(f"{task} {speed_name(speed)}: {other} did not learn it")
+                reasons.append(f"{place}: no whole number of layers")
+            elif why := unequal(seeds, speed, other, setting(speed)):
+                reasons.append(f"{place}: {why}")
             else:
                 ahead = gain(seeds, system(TOKEE, speed_name(speed)), system(other, setting(speed)))
-                cells.append(Cell(f"{task} {speed_name(speed)}", ahead, task))
-    return Decision(tuple(cells), note, left_out=(*left_out, *missed)) if cells else None
+                cells.append(Cell(place, ahead, task))
+    return _decision(cells, (note,), reasons)
+
+
+def unequal(seeds: Seeds, speed: int, other: str, setting: str) -> str:
+    """Why TOKEE and a rival do not stand against each other at a speed; empty where they do.
+
+    A static model, which has no setting, of n / s layers is s times as fast but for its embeddings and classifier.
+    """
+    if not all(e.has_answers(other, setting) for e in seeds):
+        return f"{other} was not run"
+    if off := off_speed(seeds, TOKEE, speed) or (off_speed(seeds, other, speed) if setting else ""):
+        return off
+    return "" if has_learned(seeds, system(other, setting)) else f"{other} did not learn it"
 
 
 def loss(seeds: Seeds, name: str, speed: int) -> Effect:
@@ -131,20 +149,26 @@ def flops_saved(seeds: Seeds, name: str, setting: str) -> Effect:
     return effect_of(seeds[0].task, arrays, saved)
 
 
-def reaches(seeds: Seeds, name: str, speed: int) -> bool:
-    """Whether a system's speed on dev, over all seeds, is about what its setting says."""
-    return _reached(seeds, name, speed_name(speed), speed)
-
-
-def _reached(seeds: Seeds, name: str, setting: str, speed: int) -> bool:
-    """A static model of n / s layers is s times as fast but for its embeddings and classifiers."""
-    if not setting:
-        return all(e.has_answers(name) for e in seeds)
+def own_speed(seeds: Seeds, name: str, speed: int) -> float:
+    """A system's speed-up on dev, over all seeds, at the setting that was chosen for a speed."""
     full, spent = (
         sum(float(e[flops].sum(dtype=float)) for e in seeds)
-        for flops in (flops_name("baseline"), flops_name(name, setting))
+        for flops in (flops_name("baseline"), flops_name(name, speed_name(speed)))
     )
-    return abs(full / spent / speed - 1) <= REACHED
+    return full / spent
+
+
+def off_speed(seeds: Seeds, name: str, speed: int) -> str:
+    """How a system misses on dev the speed that its setting was chosen for; empty where it is about that."""
+    own = own_speed(seeds, name, speed)
+    if abs(own / speed - 1) <= REACHED:
+        return ""
+    return f"{name} {'does not reach' if own < speed else 'is beyond'} {speed_name(speed)} ({own:.1f}x)"
+
+
+def _decision(cells: Sequence[Cell], notes: Sequence[str], reasons: Sequence[str]) -> Decision | None:
+    note = "; ".join(filter(None, notes))
+    return Decision(tuple(cells), note, left_out=tuple(reasons)) if cells else None
 
 
 DECIDERS: Mapping[str, Decide] = {

@@ -1,14 +1,16 @@
 """The claims of SENTEE and TOKEE, on invented evidence: shown, refuted, undecidable."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from kit.toy_evidence import Judge, decided, record_of, values
 
+from common.records.claims import Check, Decision
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, static_name
+from common.records.runs import RunRecord
 from common.records.tagging import TAG_PARTS, WORDS, flops_name
 from common.tasks.tag_metrics import tag_parts
 from replications.token_early_exit.claims import (
@@ -64,9 +66,9 @@ def test_losses_are_of_the_tasks_metric() -> None:
 
 
 def test_saving_counts_where_little_is_lost() -> None:
-    record = record_of(evidence(), evidence(task="conll-2003", speeds={f"{TOKEE}@3x": 2.0}))
+    record = record_of(evidence(), evidence(task="conll-2003", speeds={f"{TOKEE}@3x": 2.8}))
     decision = decided(saves(record))
-    assert values(decision.cells) == pytest.approx({"wnut-17": 2 / 3, "conll-2003": 0.5})
+    assert values(decision.cells) == pytest.approx({"wnut-17": 2 / 3, "conll-2003": 1 - 1 / 2.8})
     assert all(cell.limit is not None and cell.limit.value == 1.0 for cell in decision.cells)
     good = record_of(*(evidence(speeds={f"{TOKEE}@3x": 3.2}, seed=s) for s in range(3)))
     assert JUDGE("token-saves-66-75", good) == "reproduced"
@@ -105,8 +107,19 @@ def test_who_does_not_reach_a_speed_decides_nothing_there() -> None:
     slow = evidence(speeds={f"{SENTEE}@4x": 2.5})
     decision = decided(beats_sentee(record_of(slow)))
     assert list(values(decision.cells)) == ["wnut-17 3x"]
-    assert "wnut-17 4x: not both reach it" in decision.left_out
+    assert "wnut-17 4x: SENTEE does not reach 4x (2.5x)" in decision.left_out
     assert collapses(record_of(slow)) is None
+
+
+@pytest.mark.parametrize(("decide", "speed"), [(saves, 3), (lossless_at_2x, 2), (drop_at_3x, 3)])
+def test_of_a_task_that_misses_the_speed_its_own_is_told(
+    decide: Callable[[RunRecord], Decision | Check | None], speed: int
+) -> None:
+    for own, how in ((0.8 * speed, "does not reach"), (1.2 * speed, "is beyond")):
+        missed = evidence(task="conll-2003", speeds={f"{TOKEE}@{speed}x": own})
+        decision = decided(decide(record_of(evidence(), missed)))
+        assert list(values(decision.cells)) == ["wnut-17"]
+        assert decision.left_out == (f"conll-2003: TOKEE {how} {speed}x ({own:.1f}x)",)
 
 
 def test_a_rival_that_learned_nothing_decides_nothing() -> None:
