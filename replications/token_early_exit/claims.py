@@ -7,6 +7,7 @@ Speed-ups are ratios of FLOPs, as in the paper, summed over the sentences that a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from common.records.claims import Array, Cell, Decide, Decision, Limit, gain, ha
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, static_name
 from common.records.runs import RunRecord
-from common.records.tagging import flops_name
-from replications.token_early_exit.names import SENTEE, SPEEDS, TOKEE, speed_name
+from common.records.tagging import flops_name, sentence_counts
+from replications.token_early_exit.names import FULL_DEPTH, SENTEE, SPEEDS, TOKEE, speed_name
 
 REACHED = 0.15
 """A system stands for a speed if its own on the scored sentences is within this share of it."""
@@ -37,7 +38,7 @@ def saves(record: RunRecord) -> Decision | None:
         Cell(task, flops_saved(seeds, TOKEE, speed_name(3)), task, Limit(loss(seeds, TOKEE, 3), SMALL))
         for task, seeds in tasks.items()
     ]
-    return _decision(cells, (f"at 3x; at most {SMALL:g} point lost",), reasons)
+    return _decision(cells, (f"at 3x; at most {SMALL:g} point lost", lost_before(tasks, TOKEE)), reasons)
 
 
 def lossless_at_2x(record: RunRecord) -> Decision | None:
@@ -79,7 +80,7 @@ def losses(
     """Points that a system loses at a speed, task by task, where it reaches it."""
     tasks, reasons = at_speed(record, name, speed, only)
     cells = [Cell(task, loss(seeds, name, speed), task) for task, seeds in tasks.items()]
-    return _decision(cells, ("",), reasons)
+    return _decision(cells, (lost_before(tasks, name),), reasons)
 
 
 def at_speed(
@@ -137,6 +138,21 @@ def unequal(seeds: Seeds, speed: int, other: str, setting: str) -> str:
 def loss(seeds: Seeds, name: str, speed: int) -> Effect:
     """Points of the baseline above a system at a speed."""
     return gain(seeds, system("baseline"), system(name, speed_name(speed)))
+
+
+def lost_before(tasks: Mapping[str, Seeds], name: str) -> str:
+    """What a system loses where nobody leaves, which is no price of leaving; older records do not hold it."""
+    lost = {
+        task: fmean(_points(e, "baseline") - _points(e, name, FULL_DEPTH) for e in seeds)
+        for task, seeds in tasks.items()
+        if all(e.has_answers(name, FULL_DEPTH) for e in seeds)
+    }
+    each = ", ".join(f"{task} {points:.1f}" for task, points in lost.items())
+    return f"points that {name} loses before anyone leaves: {each}" if each else ""
+
+
+def _points(evidence: Evidence, name: str, setting: str = "") -> float:
+    return float(sentence_counts(evidence, evidence.answers(name, setting)).points)
 
 
 def flops_saved(seeds: Seeds, name: str, setting: str) -> Effect:

@@ -157,6 +157,10 @@ class TokenContender(TaggingContender):
         pieces, words = np.array(encoded.lengths), np.array(encoded.words)
         return spent_flops(run.shape, run.tags, pieces, words, self.outcome(split, rule).active)
 
+    def full_depth(self) -> NDArray[np.int64]:
+        """(words,) what the last layer answers on dev: at a threshold of 0 nobody leaves."""
+        return self.outcome("dev", self.rule(1, 0.0)).answers
+
     @abstractmethod
     def folder(self) -> Path:
         """What was trained; trained if it is not there."""

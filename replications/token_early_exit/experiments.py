@@ -29,7 +29,7 @@ from replications.token_early_exit.contender import (
     Tokee,
     TokenContender,
 )
-from replications.token_early_exit.names import SENTEE, SPEEDS, speed_name
+from replications.token_early_exit.names import FULL_DEPTH, SENTEE, SPEEDS, speed_name
 from replications.token_early_exit.shapes import shape_steps as shape_steps
 from replications.token_early_exit.systems import OnTheClock, Scored, System, depth_at, evidence_of, points_at_speeds
 
@@ -158,12 +158,9 @@ class Findings:
             yield row("stage-two", system.name, "flops_speedup", system.speed("dev"), "ratio", **at)
         final = {self.tokee.name: self.tokee, self.variants[0].name: self.variants[0]}
         for name, contender in final.items():
-            # Nobody leaves at a threshold of 0: the model's last layer.
-            answers = contender.outcome("dev", contender.rule(1, 0.0)).answers
-            yield row("stage-two", name, "score", self.scored.score(answers), "points", setting="full depth", at=0.0)
-            yield row(
-                "stage-two", name, "score_delta", self.scored.gain(answers), "points", setting="full depth", at=0.0
-            )
+            answers, at = contender.full_depth(), {"setting": FULL_DEPTH, "at": 0.0}
+            yield row("stage-two", name, "score", self.scored.score(answers), "points", **at)
+            yield row("stage-two", name, "score_delta", self.scored.gain(answers), "points", **at)
 
     def curves(self, row: Rows) -> Iterator[Measurement]:
         """Score against speed over thresholds, for SENTEE and for TOKEE at each window; static models beside."""

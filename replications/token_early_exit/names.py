@@ -12,6 +12,9 @@ AFTER_NORM = "TOKEE, copied after the norm"
 EXITED_SILENT = "TOKEE, exited words silent"
 """Who has left no longer counts in a window's maximum."""
 
+FULL_DEPTH = "full depth"
+"""The setting at which nobody leaves early."""
+
 SPEEDS = (2, 3, 4)
 """FLOPs of the full model over those spent: the paper's three groups."""
 

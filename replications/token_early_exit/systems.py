@@ -28,7 +28,7 @@ from common.tasks.tag_metrics import Counts, points, points_ahead, tag_parts
 from common.timing.paired import CONTROL, PairedThroughput
 from replications.token_early_exit.contender import TokenContender, WordOutcome
 from replications.token_early_exit.method import SentenceBelow, WindowBelow
-from replications.token_early_exit.names import SPEEDS, WINDOWS, speed_name
+from replications.token_early_exit.names import FULL_DEPTH, SPEEDS, WINDOWS, speed_name
 
 Array = NDArray[np.int64]
 
@@ -160,7 +160,7 @@ class OnTheClock:
 def evidence_of(
     scored: Scored, clock: OnTheClock, depths: Sequence[int], systems: Sequence[System], batched: PairedThroughput
 ) -> Evidence:
-    """Everyone's answers, exit layers, FLOPs and seconds on dev."""
+    """Everyone's answers, exit layers, FLOPs and seconds on dev; of SENTEE and TOKEE the last layer's answers, too."""
     run, clocked = scored.run, clock.one_by_one
     half = static_name(run.half)
     arrays: dict[str, NDArray] = {
@@ -184,6 +184,8 @@ def evidence_of(
         arrays[flops_name(*name)] = system.contender.flops("dev", system.rule)
         if name in timed:
             arrays[seconds_name(*name)] = clocked.seconds(system.arm)
+    for contender in {system.name: system.contender for system in clock.systems}.values():
+        arrays[answers_name(contender.name, FULL_DEPTH)] = contender.full_depth()
     for number, arm in enumerate(batched.arms):
         arrays[f"{arm}/seconds in batches"] = batched.seconds[number]
     return Evidence(run.task_name, run.seed, run.task.metric, run.tags, run.num_layers, arrays)

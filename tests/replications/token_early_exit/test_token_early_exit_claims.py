@@ -21,7 +21,7 @@ from replications.token_early_exit.claims import (
     lossless_at_2x,
     saves,
 )
-from replications.token_early_exit.names import SENTEE, SPEEDS, TOKEE, speed_name
+from replications.token_early_exit.names import FULL_DEPTH, SENTEE, SPEEDS, TOKEE, speed_name
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 SENTENCES, LENGTH = 300, 4
@@ -120,6 +120,15 @@ def test_of_a_task_that_misses_the_speed_its_own_is_told(
         decision = decided(decide(record_of(evidence(), missed)))
         assert list(values(decision.cells)) == ["wnut-17"]
         assert decision.left_out == (f"conll-2003: TOKEE {how} {speed}x ({own:.1f}x)",)
+
+
+def test_a_loss_names_what_is_lost_before_anyone_leaves() -> None:
+    """The loss of a model that was trained with all of its layers is no price of leaving early."""
+    for decide, name in ((saves, TOKEE), (lossless_at_2x, TOKEE), (drop_at_3x, TOKEE), (collapses, SENTEE)):
+        one = evidence({f"{name}@{FULL_DEPTH}": 0.25})
+        note = decided(decide(record_of(one))).note
+        assert note.endswith(f"points that {name} loses before anyone leaves: wnut-17 {f1_lost(0.2, 0.25):.1f}")
+        assert "before anyone" not in decided(decide(record_of(evidence()))).note, "older records do not hold it"
 
 
 def test_a_rival_that_learned_nothing_decides_nothing() -> None:

@@ -30,7 +30,16 @@ from replications.token_early_exit.contender import (
 from replications.token_early_exit.experiments import trained_steps
 from replications.token_early_exit.method import AFTER_NORM as COPY_AFTER_NORM
 from replications.token_early_exit.method import BEFORE_NORM, SentenceBelow, TokenExits, WindowBelow, joint_loss
-from replications.token_early_exit.names import AFTER_NORM, EXITED_SILENT, SENTEE, SPEEDS, STAGE_ONE, TOKEE, speed_name
+from replications.token_early_exit.names import (
+    AFTER_NORM,
+    EXITED_SILENT,
+    FULL_DEPTH,
+    SENTEE,
+    SPEEDS,
+    STAGE_ONE,
+    TOKEE,
+    speed_name,
+)
 from replications.token_early_exit.systems import depth_at, points_at_speeds
 
 
@@ -204,8 +213,10 @@ def test_the_record_holds_what_its_tables_show(measured: tuple[list[Measurement]
     for m in picked(rows, metric="score", experiment="main-results") + picked(
         rows, metric="score", experiment="stage-two"
     ):
-        if m.system != "constant answer" and m.setting != "full depth":
+        if m.system != "constant answer" and (m.system, m.setting) != (STAGE_ONE, FULL_DEPTH):
             assert sentence_counts(kept, kept.answers(m.system, m.setting)).points == pytest.approx(m.value)
+    last = picked(rows, metric="score", system=STAGE_ONE, setting=FULL_DEPTH)[0].value
+    assert sentence_counts(kept, kept.answers(SENTEE, FULL_DEPTH)).points == pytest.approx(last)
     strict = picked(rows, metric="score_strict", system=TOKEE, setting="2x")[0].value
     assert sentence_counts(kept, kept.answers(TOKEE, "2x"), strict=True).points == pytest.approx(strict)
     assert flops_name(TOKEE, "3x") in kept and f"{TOKEE}@3x/seconds" in kept
