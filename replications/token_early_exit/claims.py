@@ -21,6 +21,9 @@ from replications.token_early_exit.names import FULL_DEPTH, SENTEE, SPEEDS, TOKE
 REACHED = 0.15
 """A system stands for a speed if its own on the scored sentences is within this share of it."""
 
+AS_FAST = 0.95
+"""TOKEE is at equal speed-up with a rival if its own on the scored sentences is at least this share of the rival's."""
+
 SMALL = 1.0
 """Points that "small loss" may be; the paper gives no number, its mean at 3x is 0.70."""
 
@@ -132,6 +135,9 @@ def unequal(seeds: Seeds, speed: int, other: str, setting: str) -> str:
         return f"{other} was not run"
     if off := off_speed(seeds, TOKEE, speed) or (off_speed(seeds, other, speed) if setting else ""):
         return off
+    own, its = own_speed(seeds, TOKEE, speed), own_speed(seeds, other, speed) if setting else float(speed)
+    if own < AS_FAST * its:
+        return f"{TOKEE} is slower than {other} ({own:.2f}x, {its:.2f}x)"
     return "" if has_learned(seeds, system(other, setting)) else f"{other} did not learn it"
 
 

@@ -122,6 +122,18 @@ def test_of_a_task_that_misses_the_speed_its_own_is_told(
         assert decision.left_out == (f"conll-2003: TOKEE {how} {speed}x ({own:.1f}x)",)
 
 
+def test_at_equal_speed_tokee_is_not_the_slower_one() -> None:
+    """Both are about as fast as was asked, and yet 15 % off either way would be a third apart."""
+    slower = decided(beats_sentee(record_of(evidence(speeds={f"{TOKEE}@3x": 2.8, f"{SENTEE}@3x": 3.2}))))
+    assert list(values(slower.cells)) == ["wnut-17 4x"]
+    assert "wnut-17 3x: TOKEE is slower than SENTEE (2.80x, 3.20x)" in slower.left_out
+    static = decided(beats_static(record_of(evidence(speeds={f"{TOKEE}@2x": 1.85}))))
+    assert list(values(static.cells)) == ["wnut-17 3x", "wnut-17 4x"]
+    assert "wnut-17 2x: TOKEE is slower than truncated 6L (1.85x, 2.00x)" in static.left_out
+    alike = evidence(speeds={f"{TOKEE}@3x": 2.9, f"{SENTEE}@3x": 3.0, f"{TOKEE}@4x": 4.5, f"{SENTEE}@4x": 3.5})
+    assert decided(beats_sentee(record_of(alike))).left_out == ()
+
+
 def test_a_loss_names_what_is_lost_before_anyone_leaves() -> None:
     """The loss of a model that was trained with all of its layers is no price of leaving early."""
     for decide, name in ((saves, TOKEE), (lossless_at_2x, TOKEE), (drop_at_3x, TOKEE), (collapses, SENTEE)):
