@@ -20,12 +20,13 @@ from common.run.replication import Step
 from common.task_run import TaskRun
 from common.tasks.task import Example
 from common.training.batches import BucketedBatches, EncodedSplit, encode
+from common.training.decay import adamw_sparing_norms
 from common.training.finetune import classification_loss
 from common.training.loop import TrainingPlan
 from replications.bort.agora import Outcome, Theta, agora, vary
 from replications.bort.distillation import BortClassifier
 from replications.bort.names import AGORA, DISTILLED, ONCE, PLAIN
-from replications.bort.student import Pretraining
+from replications.bort.student import SPARED, Pretraining
 
 STEP_SECONDS = 0.03
 """Of one training step beside its arithmetic, for estimates alone."""
@@ -96,9 +97,10 @@ class FineTuning:
             "added": _content(added),
             "pooling": run.pooling,
             "spread": self.settings.head_spread,
+            "not decayed": SPARED,
         }
         kind = f"bort-fine-tuned/{plan.seed % 1000}-{plan.epochs}-{len(added)}"
-        return run.trained(kind, facts, fresh, batches, classification_loss, plan)
+        return run.trained(kind, facts, fresh, batches, classification_loss, plan, make_optimizer=adamw_sparing_norms)
 
     def encoded(self, examples: Sequence[Example]) -> EncodedSplit:
         """As token ids."""

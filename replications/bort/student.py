@@ -23,6 +23,7 @@ from common.run.replication import Run, Step
 from common.task_run import TaskRun
 from common.tasks.corpora import FOLDERS, Corpus, find_corpus, texts_as_corpus
 from common.tasks.plain_text import find_text
+from common.training.decay import adamw_sparing_norms
 from common.training.pretraining.batches import MaskedBatch, MaskedBatches
 from common.training.pretraining.encoded import encoded_text
 from common.training.pretraining.language_model import MaskedLanguageModel, language_loss
@@ -43,6 +44,9 @@ ARMS: Mapping[str, str] = {
     RELEASED_LOSS: "bort-loss-as-released",
 }
 """What is pre-trained, and the kind of its artifact."""
+
+SPARED = "biases and norms"
+"""What has no weight decay, in pre-training (official code) and in fine-tuning alike; a part of an artifact's key."""
 
 WORDS_TO_TOKENS = 1.35
 """Tokens of a word, for estimates alone."""
@@ -161,7 +165,7 @@ class Pretraining:
             encoder_work(shape, self.reading.length, trained=True) + head_work(shape, Uniform().share, trained=True),
             shape,
         )
-        facts: dict[str, object] = {"architecture": self.architecture.name, **self.reading.facts}
+        facts: dict[str, object] = {"architecture": self.architecture.name, "not decayed": SPARED, **self.reading.facts}
         if arm != SELF_SUPERVISED:
             facts["teacher"] = self.teacher.fingerprint
         return Pretrainer.of(self.run).trained(
@@ -172,6 +176,7 @@ class Pretraining:
             self._loss(arm),
             plan,
             work,
+            make_optimizer=adamw_sparing_norms,
         )
 
     def batches(self, seed: int) -> MaskedBatches:

@@ -1,8 +1,9 @@
 """Bort pre-trains, searches and fine-tunes on a toy task run, and what the run keeps for its claims."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from common.records.measurements import Measurement
 from common.records.predictions import Evidence
 from common.run.replication import Run
 from common.task_run import TaskRun
+from common.training.decay import adamw_sparing_norms
 from replications.bort import finetuning, student
 from replications.bort import settings as settings_module
 from replications.bort.agora import Theta
@@ -130,7 +132,46 @@ def test_without_plain_text_a_run_is_refused_and_a_contender_reads_the_tasks_own
     assert Pretraining.beside(TaskRun.of(bare, "toy", 0)).corpus is None
 
 
+@dataclass
+class Handed:
+    """What a training is handed: stands in for what trains and keeps models."""
+
+    positional: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *positional: object, **named: object) -> Path:
+        self.positional, self.named = positional, named
+        return Path()
+
+
+def pretrained(pretraining: Pretraining, arm: str, monkeypatch: pytest.MonkeyPatch) -> Handed:
+    """What the pre-training of an arm is handed."""
+    handed = Handed()
+    assert pretraining.teacher_model, "made before nothing is trained any more"
+    with monkeypatch.context() as patch:
+        patch.setattr(student.Pretrainer, "trained", handed)
+        pretraining.folder(arm, 0)
+    return handed
+
+
+@pytest.mark.parametrize("arm", [DISTILLED, SELF_SUPERVISED, RELEASED_LOSS])
+def test_pre_training_decays_neither_biases_nor_norms(run: Run, arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Card, 2.B: weight decay 0.01, not on layer norms and biases."""
+    handed = pretrained(Pretraining.of(run), arm, monkeypatch)
+    assert handed.named["make_optimizer"] is adamw_sparing_norms
+    assert handed.positional[1]["not decayed"] == "biases and norms", "what was trained otherwise is not taken for it"
+
+
 # -- Fine-tuning -------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_decays_neither_biases_nor_norms(tuning: FineTuning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decay of 10 would leave next to nothing of a norm's scale."""
+    handed = Handed()
+    monkeypatch.setattr(tuning.task_run, "trained", handed)
+    tuning.train((), TOY_SETTINGS.thetas[1])
+    assert handed.named["make_optimizer"] is adamw_sparing_norms
+    assert handed.positional[1]["not decayed"] == "biases and norms"
 
 
 def test_agora_learns_from_the_part_held_back_and_the_baseline_labels(
