@@ -24,6 +24,12 @@ from replications.bort import finetuning, student
 from replications.bort import settings as settings_module
 from replications.bort.agora import Theta
 from replications.bort.claims import DECIDERS
+from replications.bort.distillation import (
+    CrossEntropy,
+    distillation_loss,
+    released_cross_entropy,
+    teacher_cross_entropy,
+)
 from replications.bort.experiments import trained_steps
 from replications.bort.finetuning import FineTuning
 from replications.bort.names import (
@@ -160,6 +166,18 @@ def test_pre_training_decays_neither_biases_nor_norms(run: Run, arm: str, monkey
     handed = pretrained(Pretraining.of(run), arm, monkeypatch)
     assert handed.named["make_optimizer"] is adamw_sparing_norms
     assert handed.positional[1]["not decayed"] == "biases and norms", "what was trained otherwise is not taken for it"
+
+
+@pytest.mark.parametrize(("arm", "term"), [(DISTILLED, teacher_cross_entropy), (RELEASED_LOSS, released_cross_entropy)])
+def test_the_loss_that_was_meant_and_the_one_as_released_are_not_swapped(
+    run: Run, arm: str, term: CrossEntropy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap of the double softmax, where both losses are handed to the arms."""
+    pretraining = Pretraining.of(run)
+    handed = pretrained(pretraining, arm, monkeypatch)
+    expected = distillation_loss(pretraining.teacher_model, term)
+    model, batch = pretraining.fresh(pretraining.architecture, 0).eval(), next(pretraining.batches(0).epoch(0))
+    torch.testing.assert_close(handed.positional[4](model, batch), expected(model, batch), rtol=0, atol=0)
 
 
 # -- Fine-tuning -------------------------------------------------------------------------------------------------------
