@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.costs.estimates import forward_seconds, training_seconds
+from common.costs.estimates import TRAINING_FLOPS_PER_SECOND
 from common.costs.flops import EncoderShape
-from common.costs.parameters import encoder_parameters, layer_parameters
 from common.devices import available_device
 from common.encoders.sources import PretrainedEncoder
 from common.run.replication import Run, Step
@@ -29,7 +28,7 @@ from common.training.pretraining.encoded import encoded_text
 from common.training.pretraining.language_model import MaskedLanguageModel, language_loss
 from common.training.pretraining.masking import Uniform
 from common.training.pretraining.pretrainer import Pretrainer, Work, encoder_work, head_work
-from common.training.pretraining.teacher import LanguageTeacher, Reading, language_teacher
+from common.training.pretraining.teacher import TEACHERS, LanguageTeacher, Reading, language_teacher
 from common.training.pretraining.words import Words
 from replications.bort.distillation import distillation_loss, fresh_model, released_cross_entropy, teacher_cross_entropy
 from replications.bort.method import BORT, Architecture
@@ -159,12 +158,6 @@ class Pretraining:
     def folder(self, arm: str, seed: int) -> Path:
         """The pre-trained model, and its training.json."""
         plan = replace(self.settings.pretraining, seed=seed)
-        shape = EncoderShape.from_config(self.architecture.shape().config())
-        shape = replace(shape, vocabulary=len(self.source.encoder.word_embeddings))
-        work = Work(
-            encoder_work(shape, self.reading.length, trained=True) + head_work(shape, Uniform().share, trained=True),
-            shape,
-        )
         facts: dict[str, object] = {"architecture": self.architecture.name, "not decayed": SPARED, **self.reading.facts}
         if arm != SELF_SUPERVISED:
             facts["teacher"] = self.teacher.fingerprint
@@ -175,7 +168,7 @@ class Pretraining:
             lambda: self.batches(seed),
             self._loss(arm),
             plan,
-            work,
+            Work(self.flops_per_token(arm), self._shapes[0]),
             make_optimizer=adamw_sparing_norms,
         )
 
@@ -208,22 +201,47 @@ class Pretraining:
     # -- What it will take ---------------------------------------------------------------------------------------------
 
     @property
-    def tokens(self) -> float:
-        """About how many tokens one epoch has."""
-        return WORDS_TO_TOKENS * (self.settings.words or 3_000_000_000)
+    def _shapes(self) -> tuple[EncoderShape, EncoderShape]:
+        """Student's and teacher's."""
+        small = EncoderShape.from_config(self.architecture.shape().config())
+        whole = EncoderShape.from_config(self.source.encoder.config)
+        return replace(small, vocabulary=len(self.source.encoder.word_embeddings)), whole
+
+    def flops_per_token(self, arm: str) -> float:
+        """Of a step: the student forth and back, the teacher forth where there is one; heads at masked tokens alone."""
+        (small, whole), share, length = self._shapes, Uniform().share, self.settings.length
+        student = encoder_work(small, length, trained=True) + head_work(small, share, trained=True)
+        if arm == SELF_SUPERVISED:
+            return student
+        return student + encoder_work(whole, length, trained=False) + head_work(whole, share, trained=False)
+
+    def seconds(self, arm: str) -> float:
+        """Expected on two CPU cores."""
+        tokens = _tokens(self.settings.words) * self.settings.pretraining.epochs
+        return 2 + tokens * self.flops_per_token(arm) / TRAINING_FLOPS_PER_SECOND
+
+    @property
+    def teacher_seconds(self) -> float:
+        """Expected to make the teacher guess masked tokens, by the recipe of all papers."""
+        recipe, (_, whole) = TEACHERS[self.run.scale.name], self._shapes
+        length, tokens = recipe.plan.max_length, _tokens(recipe.words) * recipe.plan.epochs
+        work = encoder_work(whole, length, trained=True) + head_work(whole, Uniform().share, trained=True)
+        return 2 + tokens * work / TRAINING_FLOPS_PER_SECOND
 
     def steps(self, seed: int, arms: Sequence[str]) -> list[Step]:
         """The teacher's head, then each of these arms."""
-        plan, shape = self.settings.pretraining, EncoderShape.from_config(self.architecture.shape().config())
-        backbone = EncoderShape.from_config(self.source.encoder.config)
-        teacher = forward_seconds(backbone.layers * layer_parameters(backbone), self.tokens)
-        student = training_seconds(encoder_parameters(shape) // 4, self.tokens)
         reads = "" if self.corpus is None else f" on the {self.corpus.name}: there is no plain text"
-        steps = [Step.making(f"the teacher of masked tokens{reads}", 2 + 3 * teacher, lambda: self.teacher.fingerprint)]
+        name = f"the teacher of masked tokens{reads}"
+        steps = [Step.making(name, self.teacher_seconds, lambda: self.teacher.fingerprint)]
         for arm in arms:
-            seconds = 2 + plan.epochs * (student + (0 if arm == SELF_SUPERVISED else teacher))
-            steps.append(Step.making(f"seed {seed}: pre-training, {arm}", seconds, partial(self.folder, arm, seed)))
+            making = partial(self.folder, arm, seed)
+            steps.append(Step.making(f"seed {seed}: pre-training, {arm}", self.seconds(arm), making))
         return steps
+
+
+def _tokens(words: int | None) -> float:
+    """About how many tokens so many words of plain text have; None: about an English Wikipedia."""
+    return WORDS_TO_TOKENS * (words or 3_000_000_000)
 
 
 @torch.inference_mode()

@@ -11,6 +11,8 @@ import torch
 from kit.toy_evidence import decided, record_of
 from kit.toy_run import picked, run_steps, small_run, toy_task
 
+from common.costs.estimates import TRAINING_FLOPS_PER_SECOND, training_seconds
+from common.costs.flops import EncoderShape, encoder_flops, linear_flops
 from common.early_exit.systems import Scored
 from common.errors import UserError
 from common.methods import ONLY, find_method
@@ -32,6 +34,7 @@ from replications.bort.distillation import (
 )
 from replications.bort.experiments import trained_steps
 from replications.bort.finetuning import FineTuning
+from replications.bort.method import BORT
 from replications.bort.names import (
     AGORA,
     DISTILLED,
@@ -180,7 +183,48 @@ def test_the_loss_that_was_meant_and_the_one_as_released_are_not_swapped(
     torch.testing.assert_close(handed.positional[4](model, batch), expected(model, batch), rtol=0, atol=0)
 
 
+def test_a_distilled_step_works_for_its_teacher_too_and_every_step_for_the_vocabulary(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretraining, works = Pretraining.of(run), {}
+    for arm in (SELF_SUPERVISED, DISTILLED, RELEASED_LOSS):
+        work = pretrained(pretraining, arm, monkeypatch).positional[6]
+        works[arm] = work.flops_per_token
+        assert work.shape.hidden == 64, "the student's"
+    teacher = EncoderShape.from_config(pretraining.source.encoder.config)
+    asked = encoder_flops(teacher, 32) / 32 + 0.15 * (
+        linear_flops(teacher.hidden, teacher.hidden) + linear_flops(teacher.hidden, teacher.vocabulary)
+    )
+    assert works[DISTILLED] == works[RELEASED_LOSS] == pytest.approx(works[SELF_SUPERVISED] + asked)
+    vocabulary = linear_flops(64, teacher.vocabulary)
+    own = EncoderShape.from_config(BORT.shrunk(16).shape().config())
+    expected = 3 * (encoder_flops(own, 32) / 32 + 0.15 * (linear_flops(64, 64) + vocabulary))
+    assert works[SELF_SUPERVISED] == pytest.approx(expected)
+
+
+def test_the_plan_of_pre_training_is_by_the_same_work(run: Run) -> None:
+    pretraining = Pretraining.of(run)
+    teacher, *arms = pretraining.steps(0, (DISTILLED, SELF_SUPERVISED))
+    assert teacher.seconds > 2
+    assert [step.seconds for step in arms] == [pretraining.seconds(arm) for arm in (DISTILLED, SELF_SUPERVISED)]
+    tokens = student.WORDS_TO_TOKENS * TOY_SETTINGS.words
+    more = tokens * (pretraining.flops_per_token(DISTILLED) - pretraining.flops_per_token(SELF_SUPERVISED))
+    assert arms[0].seconds - arms[1].seconds == pytest.approx(more / TRAINING_FLOPS_PER_SECOND)
+
+
 # -- Fine-tuning -------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_of_fine_tuning_counts_layers_and_steps(tuning: FineTuning, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, tokens = len(TOY.train), tuning.task_run.tokens(TOY.train)
+    layers = training_seconds(BORT.shrunk(16).parameters, tokens)
+    steps = (size / 32 + size / 16) / 2
+    assert tuning.training_seconds == pytest.approx(1 + layers + finetuning.STEP_SECONDS * steps)
+    wider = FineTuning(tuning.task_run)
+    wider.settings = replace(wider.settings, shrink=1)
+    monkeypatch.setattr(wider, "pretraining", replace(wider.pretraining, settings=wider.settings))
+    whole = training_seconds(BORT.parameters, tokens)
+    assert wider.training_seconds - tuning.training_seconds == pytest.approx(whole - layers)
 
 
 def test_fine_tuning_decays_neither_biases_nor_norms(tuning: FineTuning, monkeypatch: pytest.MonkeyPatch) -> None:
