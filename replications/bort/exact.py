@@ -23,10 +23,9 @@ from replications.bort.method import (
 from replications.bort.names import BORT as BORT_NAME
 from replications.bort.names import SEARCH
 
-MAXIMUM_POINTS: Mapping[str, Architecture] = {
-    "T: RoBERTa-large": ROBERTA_LARGE,
-    "T: largest candidate": largest(SPACE.candidates),
-}
+ROBERTA, OWN = "T: RoBERTa-large", "T: largest candidate"
+
+MAXIMUM_POINTS: Mapping[str, Architecture] = {ROBERTA: ROBERTA_LARGE, OWN: largest(SPACE.candidates)}
 """What the maximum point may be: the model that Bort was extracted from, or the largest of the set itself."""
 
 

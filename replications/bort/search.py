@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.records.measurements import Measurement
 from common.records.predictions import Array, Evidence
 from common.rows import Rows
-from replications.bort.exact import MAXIMUM_POINTS
+from replications.bort.exact import MAXIMUM_POINTS, OWN, ROBERTA
 from replications.bort.method import BORT, Architecture, Found, Tried, fptas
 from replications.bort.names import BORT as BORT_NAME
 from replications.bort.names import (
@@ -27,24 +27,34 @@ from replications.bort.names import (
 )
 from replications.bort.surrogate import ORDERED, Surrogate
 
-INTERVALS = (1, 2, 5, 10)
-"""eps at which the sensitivity is shown, where so many candidates were trained."""
-
-ROBERTA, OWN = MAXIMUM_POINTS
+INTERVALS = (2, 5, 10)
+"""Multiples of the interval between trained candidates at which the sensitivity to eps is shown."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A setting of the search."""
+    """A setting of the search.
+
+    Attributes:
+        n: steps of SGD.
+        eps: the interval between candidates that are tried, in the order of all of them.
+        maximum: the maximum point, by name.
+        beside: whether Bort is tried, too, where eps passes it over.
+    """
 
     n: int = STEPS
     eps: int = 1
     maximum: str = ROBERTA
+    beside: bool = False
 
     @property
     def name(self) -> str:
         """As tables show it."""
-        return f"n={self.n}, eps={self.eps}, {self.maximum}"
+        return f"n={self.n}, eps={self.eps}{' and Bort' if self.beside else ''}, {self.maximum}"
+
+    def tries(self, place: int) -> bool:
+        """Whether the candidate at a place of the order is tried."""
+        return place % self.eps == 0 or (self.beside and ORDERED[place] == BORT)
 
 
 @dataclass(frozen=True)
@@ -54,21 +64,25 @@ class Searched:
     Attributes:
         masks: (S,) masked tokens of the rows that errors were taken on.
         errors: by n, theta and place the (S,) errors by row.
+        every: by n the interval between the candidates that were trained; Bort stands beside them.
     """
 
     seed: int
     masks: NDArray[np.int64]
     errors: dict[int, dict[float, dict[int, NDArray[np.float64]]]]
+    every: dict[int, int]
 
     @staticmethod
     def of(surrogate: Surrogate) -> Searched:
         """Train what was not trained yet."""
         errors: dict[int, dict[float, dict[int, NDArray[np.float64]]]] = {}
+        every: dict[int, int] = {}
         for sweep in surrogate.pretraining.settings.search.sweeps:
+            every |= dict.fromkeys(sweep.steps, sweep.every)
             for rate in surrogate.pretraining.settings.search.rates:
                 for n, by_place in surrogate.errors(sweep, rate).items():
                     errors.setdefault(n, {})[rate] = by_place
-        return Searched(surrogate.seed, surrogate.held.masks, errors)
+        return Searched(surrogate.seed, surrogate.held.masks, errors, every)
 
     @cached_property
     def tokens(self) -> int:
@@ -88,23 +102,30 @@ class Searched:
         return float(self.errors[n][rate][ORDERED.index(architecture)].sum() / self.tokens)
 
     def found(self, point: Point) -> Found[float]:
-        """The algorithm on these errors."""
+        """The algorithm on these errors; what eps leaves is chosen here, because Bort may stand beside it."""
         return fptas(
-            [ORDERED[place] for place in self.places(point.n)],
+            [ORDERED[place] for place in self.places(point.n) if point.tries(place)],
             self.rates(point.n),
             lambda xi, rate: self.error(point.n, rate, xi),
-            eps=point.eps,
             maximum=MAXIMUM_POINTS[point.maximum],
         )
 
     @property
     def points(self) -> list[Point]:
-        """The paper's n with everything tried and RoBERTa-large as T; then one of the three changed at a time."""
-        base = Point() if STEPS in self.errors else Point(n=min(self.errors))
-        most = len(self.places(base.n))
-        others = [Point(n=n) for n in self.errors if n != base.n]
-        others += [Point(base.n, eps) for eps in INTERVALS if 1 < eps <= most]
-        return [base, *others, Point(base.n, 1, OWN)]
+        """The paper's n, all that was trained for it and RoBERTa-large as T; then one of the three changed at a time.
+
+        Where another n has fewer candidates, the paper's n stands beside it on the same ones.
+        """
+        base = self._point(STEPS if STEPS in self.errors else min(self.errors))
+        others = [self._point(n) for n in self.errors if n != base.n]
+        same = [replace(other, n=base.n) for other in others if other.eps != base.eps]
+        further = [replace(base, eps=k * base.eps) for k in INTERVALS if k * base.eps <= len(ORDERED)]
+        return list(dict.fromkeys([base, *others, *same, *further, replace(base, maximum=OWN)]))
+
+    def _point(self, n: int) -> Point:
+        """All that was trained for n steps."""
+        every = self.every[n]
+        return Point(n, every, beside=ORDERED.index(BORT) % every != 0)
 
     # -- What is reported ----------------------------------------------------------------------------------------------
 

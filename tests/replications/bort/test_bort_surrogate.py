@@ -122,19 +122,19 @@ def searched() -> Searched:
         one = {p: masks * (bort if p == place else 8.0) for p in places}
         return {0.1: {p: 2 * values for p, values in one.items()}, 1.0: one}
 
-    return Searched(4, masks, {STEPS: errors(8.0, 1), 10: errors(1.0, 10)})
+    return Searched(4, masks, {STEPS: errors(8.0, 1), 10: errors(1.0, 10)}, {STEPS: 1, 10: 10})
 
 
 def test_the_winner_hangs_on_n_and_bort_is_named_with_its_rank(searched: Searched) -> None:
     assert searched.found(Point()).winner.architecture.name == "2-4-512-256"
-    assert searched.found(Point(n=10)).winner.architecture == BORT
+    assert searched.found(Point(10, 10, beside=True)).winner.architecture == BORT
     assert searched.found(Point()).winner.theta == 1.0
     assert searched.error(STEPS, 1.0, ORDERED[5]) == pytest.approx(8.0)
     from common.rows import Rows
 
     rows = list(searched.rows(Rows("", 4, "tiny", searched.tokens)))
     ranks = {(m.setting, m.system): m.value for m in rows if m.metric == "rank"}
-    assert ranks["n=10, eps=1, T: RoBERTa-large", "Bort, 4-8-1024-768"] == 1
+    assert ranks["n=10, eps=10 and Bort, T: RoBERTa-large", "Bort, 4-8-1024-768"] == 1
     assert ranks["n=3, eps=1, T: RoBERTa-large", "2-4-512-256"] == 1
     assert ranks["n=3, eps=1, T: RoBERTa-large", "Bort, 4-8-1024-768"] > 50
     assert ranks["n=3, eps=1, T: largest candidate", "2-4-512-256"] == 1
@@ -149,7 +149,29 @@ def test_every_candidate_has_its_point_in_the_figure(searched: Searched) -> None
 
 
 def test_points_change_one_thing_at_a_time(searched: Searched) -> None:
+    """Where another n has fewer candidates, the paper's n on the same ones is what it is to be compared with."""
     base, *others = searched.points
-    assert (base.n, base.eps, base.maximum) == (STEPS, 1, "T: RoBERTa-large")
+    assert base == Point(STEPS, 1, "T: RoBERTa-large")
     for point in others:
-        assert sum((point.n != base.n, point.eps != base.eps, point.maximum != base.maximum)) == 1
+        assert any(changes(point, other) == 1 for other in searched.points), point.name
+    assert {(p.n, p.eps, p.beside) for p in others if p.maximum == base.maximum} == {
+        (10, 10, True),
+        (STEPS, 10, True),
+        (STEPS, 2, False),
+        (STEPS, 5, False),
+        (STEPS, 10, False),
+    }
+
+
+def changes(point: Point, other: Point) -> int:
+    here, there = ((p.n, (p.eps, p.beside), p.maximum) for p in (point, other))
+    return sum(a != b for a, b in zip(here, there, strict=True))
+
+
+def test_a_setting_names_the_interval_of_what_was_tried(searched: Searched) -> None:
+    """Of n = 10 every tenth candidate was trained: that is no search at eps = 1."""
+    for point in searched.points:
+        tried = {ORDERED.index(one.architecture) for one in searched.found(point).tried}
+        own = {ORDERED.index(BORT)} if point.beside else set()
+        assert tried == {*range(0, 300, point.eps)} | own, point.name
+        assert f"eps={point.eps}" in point.name and ("and Bort" in point.name) == point.beside

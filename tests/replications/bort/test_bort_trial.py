@@ -299,9 +299,9 @@ def test_every_table_has_its_rows(measured: tuple[list[Measurement], list[Eviden
     right = picked(rows, experiment="pretraining", metric="masked_accuracy")
     assert [m.system for m in right] == [DISTILLED, SELF_SUPERVISED, RELEASED_LOSS, "teacher", "word counts"]
     assert {m.setting for m in picked(rows, experiment="search", metric="rank")} >= {
-        "n=3, eps=1, T: RoBERTa-large",
-        "n=1, eps=1, T: RoBERTa-large",
-        "n=3, eps=1, T: largest candidate",
+        "n=3, eps=150 and Bort, T: RoBERTa-large",
+        "n=1, eps=150 and Bort, T: RoBERTa-large",
+        "n=3, eps=150 and Bort, T: largest candidate",
     }
     assert len(picked(rows, experiment="search-candidates")) == 3
     scores = {m.system: m.value for m in picked(rows, experiment="agora", metric="score")}
