@@ -26,7 +26,7 @@ from common.records.claims import (
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, seconds_name
 from common.records.runs import RunRecord
-from replications.bort.exact import MAXIMUM_POINTS, size_factor
+from replications.bort.exact import MAXIMUM_POINTS, ROBERTA, size_factor
 from replications.bort.method import BORT, SPACE, in_order
 from replications.bort.names import (
     AGORA,
@@ -34,6 +34,7 @@ from replications.bort.names import (
     AS_COUNTED,
     BERT_BASE,
     BERT_LARGE,
+    BY_ROW,
     DISTILLED,
     ERRORS,
     MASKS,
@@ -45,14 +46,12 @@ from replications.bort.names import (
     SELF_SUPERVISED,
     STEPS,
     THETAS_OF_AGORA,
-    cross_entropy_name,
     right_name,
     tried_name,
 )
 from replications.bort.names import BORT as BORT_NAME
 
 ORDERED = in_order(SPACE.candidates)
-SMALLEST = ORDERED[0]
 
 # -- Size and speed ------------------------------------------------------------------------------------------------
 
@@ -101,7 +100,7 @@ def fptas_bound(record: RunRecord) -> Check | None:
         for e in kept
         for name in e.arrays
         if name.endswith(ERRORS)
-        for eps, lost in _lost_by_eps(e[tried_name(name.removesuffix(ERRORS).rpartition("=")[2])], e[name])
+        for eps, lost in _lost_by_eps(e[tried_name(int(name.removesuffix(ERRORS).rpartition("=")[2]))], e[name])
     ]
     if not losses:
         return None
@@ -121,28 +120,33 @@ def _lost_by_eps(tried: Array, errors: Array) -> list[tuple[int, float]]:
     return found
 
 
+def _named(evidence: Evidence, steps: int, ending: str) -> list[str]:
+    """Arrays of one kind after n steps, one for each theta."""
+    return [name for name in evidence.arrays if name.endswith(f", n={steps}{ending}")]
+
+
 def search_winner(record: RunRecord) -> Decision | None:
-    """W of 4-8-1024-768 over that of the smallest candidate, after the paper's n steps, each with its best theta."""
+    """W of 4-8-1024-768 over the largest W of any other candidate, after the paper's n steps.
+
+    Each candidate has its best theta. Theta and rival are the best by the mean over seeds. The rival is therefore a
+    little too good on the rows that chose it, which counts against the claim.
+    """
     seeds = _kept(record, SEARCH_EVIDENCE)
-    if not seeds:
+    thetas = _named(seeds[0], STEPS, BY_ROW) if seeds else []
+    if not thetas:
         return None
-    factors = [size_factor(xi, next(iter(MAXIMUM_POINTS.values()))) for xi in (BORT, SMALLEST)]
-    names = [_best_theta(seeds, xi.name) for xi in (BORT, SMALLEST)]
-    if None in names:
-        return None
+    tried = [ORDERED[place] for place in seeds[0][tried_name(STEPS)]]
+    errors = np.mean([[e[theta].sum(axis=1) / e[MASKS].sum() for theta in thetas] for e in seeds], axis=0)
+    factors = np.array([size_factor(xi, MAXIMUM_POINTS[ROBERTA]) for xi in tried])
+    best, w, mine = errors.argmin(axis=0), factors / errors.min(axis=0), tried.index(BORT)
+    rival = max((place for place in range(len(tried)) if place != mine), key=lambda place: float(w[place]))
 
-    def ratio(mine: Array, smallest: Array, axis: int = -1) -> Array:
-        return np.asarray(factors[0] / factors[1] * smallest.sum(axis=axis) / mine.sum(axis=axis))
+    def ratio(own: Array, other: Array, axis: int = -1) -> Array:
+        return np.asarray(factors[mine] / factors[rival] * other.sum(axis=axis) / own.sum(axis=axis))
 
-    effect = effect_of(SEARCH_EVIDENCE, [tuple(e[name] for name in names if name) for e in seeds], ratio)
-    return Decision((Cell(f"{BORT.name} over {SMALLEST.name}", effect),), f"n = {STEPS}, T: RoBERTa-large")
-
-
-def _best_theta(seeds: Sequence[Evidence], architecture: str) -> str | None:
-    """The name of the cross-entropies under the theta with the least error over all seeds; None if none was kept."""
-    start, end = cross_entropy_name(architecture, "\0", STEPS).split("\0")
-    names = [name for name in seeds[0].arrays if name.startswith(start) and name.endswith(end)]
-    return min(names, key=lambda name: sum(float(e[name].sum() / e[MASKS].sum()) for e in seeds), default=None)
+    rows = [tuple(e[thetas[best[place]]][place] for place in (mine, rival)) for e in seeds]
+    effect = effect_of(SEARCH_EVIDENCE, rows, ratio)
+    return Decision((Cell(f"{BORT.name} over {tried[rival].name}", effect),), f"n = {STEPS}, {ROBERTA}")
 
 
 # -- Pre-training and Agora ----------------------------------------------------------------------------------------

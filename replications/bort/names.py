@@ -30,12 +30,12 @@ SEARCH_EVIDENCE = "the search"
 STEPS = 3
 """n: steps of SGD after which the paper's error surrogate is taken (one secondary source)."""
 
-ERRORS = "/errors"
+TRIED, ERRORS, BY_ROW = "/tried", "/errors", "/by row"
 
 
-def tried_name(steps: int | str) -> str:
+def tried_name(steps: int) -> str:
     """(C,) places of the candidates that were trained for n steps, in the order by parameters."""
-    return f"n={steps}/tried"
+    return f"n={steps}{TRIED}"
 
 
 MASKS = "masks"
@@ -52,9 +52,9 @@ def errors_name(theta: str, steps: int) -> str:
     return f"{theta}, n={steps}{ERRORS}"
 
 
-def cross_entropy_name(architecture: str, theta: str, steps: int) -> str:
-    """(S,) cross-entropy against the maximum point, summed over the masked tokens of each held-out sequence."""
-    return f"{architecture}, {theta}, n={steps}/cross-entropy"
+def by_row_name(theta: str, steps: int) -> str:
+    """(C, S) cross-entropy against the maximum point, summed over the masked tokens of each held-out sequence."""
+    return f"{theta}, n={steps}{BY_ROW}"
 
 
 # -- Pre-training --------------------------------------------------------------------------------------------------

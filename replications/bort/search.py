@@ -20,7 +20,7 @@ from replications.bort.names import (
     SEARCH,
     SEARCH_EVIDENCE,
     STEPS,
-    cross_entropy_name,
+    by_row_name,
     errors_name,
     theta_name,
     tried_name,
@@ -153,14 +153,14 @@ class Searched:
             yield row("search-candidates", SEARCH, "w", one.w, "ratio", **at)
 
     def evidence(self) -> Evidence:
-        """Every error; row by row for Bort and the smallest candidate."""
+        """Every error; row by row after the paper's n, where a verdict on the winner rests on them."""
         arrays: dict[str, Array] = {MASKS: self.masks}
         for n, by_rate in self.errors.items():
-            arrays[tried_name(n)] = np.array(self.places(n))
+            places = self.places(n)
+            arrays[tried_name(n)] = np.array(places)
             for rate, by_place in by_rate.items():
-                theta, places = theta_name(rate), self.places(n)
-                arrays[errors_name(theta, n)] = np.array([by_place[p].sum() / self.tokens for p in places])
-                for architecture in (BORT, ORDERED[0]):
-                    values = by_place[ORDERED.index(architecture)]
-                    arrays[cross_entropy_name(architecture.name, theta, n)] = values
+                theta, by_row = theta_name(rate), np.stack([by_place[p] for p in places])
+                arrays[errors_name(theta, n)] = by_row.sum(axis=1) / self.tokens
+                if n == STEPS:
+                    arrays[by_row_name(theta, n)] = by_row
         return Evidence(SEARCH_EVIDENCE, self.seed, "", 0, 0, arrays)

@@ -1,6 +1,7 @@
 """Bort's claims, on invented evidence."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from kit.toy_evidence import Array, Judge, constant, decided, record_of, values,
 from common.records.claims import Check
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
-from replications.bort.claims import DECIDERS, ORDERED, SMALLEST, fptas_bound, search_winner
+from common.records.runs import RunRecord
+from replications.bort.claims import DECIDERS, ORDERED, fptas_bound, search_winner
 from replications.bort.exact import MAXIMUM_POINTS, size_factor
-from replications.bort.method import BORT, fptas
+from replications.bort.method import BORT, Architecture, fptas
 from replications.bort.names import (
     AGORA,
     ARMS,
@@ -28,7 +30,7 @@ from replications.bort.names import (
     SELF_SUPERVISED,
     STEPS,
     THETAS_OF_AGORA,
-    cross_entropy_name,
+    by_row_name,
     errors_name,
     right_name,
     tried_name,
@@ -36,6 +38,7 @@ from replications.bort.names import (
 )
 
 JUDGE = Judge("bort")
+SMALLEST = ORDERED[0]
 SHAPES = [
     Measurement(experiment="cpu-speed", system="x", metric="x", value=1.0, unit="x", backbone=name)
     for name in ("bert-base", "bert-large", "roberta-large")
@@ -105,42 +108,66 @@ def test_the_best_length_and_reading_counts_and_what_no_one_reaches_is_direction
 # -- The search --------------------------------------------------------------------------------------------------------
 
 
-def searched(bort: float, smallest: float, *, seed: int = 0, other_theta: float = 50.0) -> Evidence:
-    """All candidates at an error of 8 but for two; under a second theta everyone does worse."""
+def searched(others: Mapping[Architecture, float], *, seed: int = 0, other_theta: float = 50.0) -> Evidence:
+    """All candidates at an error of 8 but for some; under a second theta everyone does worse."""
     masks, rng = np.full(32, 10), np.random.default_rng(seed)
-    errors = np.array([{BORT: bort, SMALLEST: smallest}.get(xi, 8.0) for xi in ORDERED])
+    errors = np.array([others.get(xi, 8.0) for xi in ORDERED])
+    noise = 1 + rng.normal(0, 0.001, (len(ORDERED), 32))
     arrays: dict[str, Array] = {MASKS: masks, tried_name(STEPS): np.arange(len(ORDERED))}
     for theta, factor in (("rate 0.1", other_theta), ("rate 1", 1.0)):
         arrays[errors_name(theta, STEPS)] = factor * errors
-        for xi, error in ((BORT, bort), (SMALLEST, smallest)):
-            noise = rng.normal(0, 0.01, 32)
-            arrays[cross_entropy_name(xi.name, theta, STEPS)] = factor * masks * (error + noise)
+        arrays[by_row_name(theta, STEPS)] = factor * masks * errors[:, None] * noise
     return Evidence(SEARCH_EVIDENCE, seed, "", 0, 0, arrays)
 
 
+def factor_over(rival: Architecture) -> float:
+    """W of Bort over a rival's where their errors are alike."""
+    top = MAXIMUM_POINTS["T: RoBERTa-large"]
+    return size_factor(BORT, top) / size_factor(rival, top)
+
+
+def three_seeds(others: Mapping[Architecture, float]) -> RunRecord:
+    return record_of(*(searched(others, seed=seed) for seed in range(3)))
+
+
 def test_bort_wins_only_if_its_error_makes_good_for_its_size() -> None:
-    factor = size_factor(BORT, MAXIMUM_POINTS["T: RoBERTa-large"]) / size_factor(
-        SMALLEST, MAXIMUM_POINTS["T: RoBERTa-large"]
-    )
-    (cell,) = decided(search_winner(record_of(searched(8.0, 8.0)))).cells
+    factor = factor_over(SMALLEST)
+    (cell,) = decided(search_winner(record_of(searched({})))).cells
     assert cell.effect.value == pytest.approx(factor, rel=1e-2) and factor < 1
-    behind = record_of(*(searched(8.0, 8.0, seed=seed) for seed in range(3)))
-    ahead = record_of(*(searched(0.9 * factor * 8.0, 8.0, seed=seed) for seed in range(3)))
+    behind, ahead = three_seeds({}), three_seeds({BORT: 0.9 * factor * 8.0})
     assert JUDGE("bort-fptas-winner", behind) == "contradicted"
     assert JUDGE("bort-fptas-winner", ahead) == "reproduced"
     assert JUDGE("bort-fptas-winner", behind, met=False) == "not seen here"
     assert JUDGE("bort-fptas-winner", record_of()) == "not run"
 
 
+def test_bort_wins_only_if_no_third_candidate_does() -> None:
+    """Ahead of the smallest candidate, which wins at equal errors, and behind another one: it is not what is picked."""
+    third = Architecture(6, 12, 768, 512)
+    bort = 0.9 * factor_over(SMALLEST) * 8.0
+    level = bort / factor_over(third)
+    behind, ahead = three_seeds({BORT: bort, third: 0.8 * level}), three_seeds({BORT: bort, third: 1.2 * level})
+    (cell,) = decided(search_winner(behind)).cells
+    assert cell.name == "4-8-1024-768 over 6-12-768-512"
+    assert cell.effect.value == pytest.approx(0.8, rel=1e-2) and cell.effect.seeds == 3
+    assert JUDGE("bort-fptas-winner", behind) == "contradicted"
+    assert JUDGE("bort-fptas-winner", ahead) == "reproduced"
+
+
 def test_each_candidate_has_its_best_theta() -> None:
-    worse = decided(search_winner(record_of(searched(8.0, 8.0, other_theta=0.5)))).cells[0].effect.value
-    assert worse == pytest.approx(decided(search_winner(record_of(searched(8.0, 8.0)))).cells[0].effect.value, rel=0.02)
+    worse = decided(search_winner(record_of(searched({}, other_theta=0.5)))).cells[0].effect.value
+    assert worse == pytest.approx(decided(search_winner(record_of(searched({})))).cells[0].effect.value, rel=0.02)
+    alone = searched({})
+    arrays = {**alone.arrays, by_row_name("rate 0.1", STEPS): alone[by_row_name("rate 1", STEPS)].copy()}
+    arrays[by_row_name("rate 0.1", STEPS)][ORDERED.index(BORT)] *= 0.5
+    other = decided(search_winner(record_of(replace(alone, arrays=arrays)))).cells[0].effect.value
+    assert other == pytest.approx(2 * worse, rel=0.02), "Bort by one theta, its rival by the other"
 
 
 def test_nothing_is_lost_at_eps_1_and_what_is_lost_is_what_the_algorithm_loses() -> None:
-    check = fptas_bound(record_of(searched(1.0, 8.0)))
+    check = fptas_bound(record_of(searched({BORT: 1.0})))
     assert isinstance(check, Check) and check.holds and 0.1 < check.value < 1
-    e = searched(1.0, 8.0)
+    e = searched({BORT: 1.0})
     known = dict(zip(ORDERED, e[errors_name("rate 1", STEPS)], strict=True))
     from replications.bort.claims import _lost_by_eps
 

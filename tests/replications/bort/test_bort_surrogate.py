@@ -11,7 +11,7 @@ from common.training.pretraining.language_model import MaskedLanguageModel
 from replications.bort import surrogate
 from replications.bort.distillation import fresh_model
 from replications.bort.method import BORT, Architecture
-from replications.bort.names import STEPS
+from replications.bort.names import STEPS, by_row_name, errors_name, tried_name
 from replications.bort.search import Point, Searched
 from replications.bort.settings import Sweep
 from replications.bort.surrogate import ORDERED, Answered, Surrogate, cross_entropy, errors_after
@@ -175,3 +175,11 @@ def test_a_setting_names_the_interval_of_what_was_tried(searched: Searched) -> N
         own = {ORDERED.index(BORT)} if point.beside else set()
         assert tried == {*range(0, 300, point.eps)} | own, point.name
         assert f"eps={point.eps}" in point.name and ("and Bort" in point.name) == point.beside
+
+
+def test_what_a_record_keeps_is_row_by_row_after_the_papers_n(searched: Searched) -> None:
+    kept = searched.evidence()
+    assert kept[by_row_name("rate 1", STEPS)].shape == (300, 2)
+    assert kept[errors_name("rate 1", STEPS)] == pytest.approx(kept[by_row_name("rate 1", STEPS)].sum(axis=1) / 5)
+    assert by_row_name("rate 1", 10) not in kept
+    assert list(kept[tried_name(10)]) == searched.places(10)
