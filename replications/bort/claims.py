@@ -6,7 +6,7 @@ candidates. What rests on the paper's pre-trained weights or on test servers is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,7 +27,7 @@ from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, seconds_name
 from common.records.runs import RunRecord
 from replications.bort.exact import MAXIMUM_POINTS, ROBERTA, size_factor
-from replications.bort.method import BORT, SPACE, in_order
+from replications.bort.method import BORT, SPACE, closed_form, fptas, in_order, w_coefficient
 from replications.bort.names import (
     AGORA,
     ARMS,
@@ -46,6 +46,7 @@ from replications.bort.names import (
     SELF_SUPERVISED,
     STEPS,
     THETAS_OF_AGORA,
+    TRIED,
     right_name,
     tried_name,
 )
@@ -92,16 +93,13 @@ def _kept(record: RunRecord, name: str) -> Sequence[Evidence]:
     return by_task(record.evidence).get(name, ())
 
 
+EPS = (*range(1, 11), 20, 50, 100, 200)
+"""At which the algorithm is run again, where there are so many candidates."""
+
+
 def fptas_bound(record: RunRecord) -> Check | None:
-    """The largest share of the best W that is lost, over |1 - eps|; at eps = 1 nothing may be lost."""
-    kept = _kept(record, SEARCH_EVIDENCE)
-    losses = [
-        (eps, lost)
-        for e in kept
-        for name in e.arrays
-        if name.endswith(ERRORS)
-        for eps, lost in _lost_by_eps(e[tried_name(int(name.removesuffix(ERRORS).rpartition("=")[2]))], e[name])
-    ]
+    """The largest share of the best W that the algorithm loses, over |1 - eps|; at eps = 1 nothing may be lost."""
+    losses = [loss for e in _kept(record, SEARCH_EVIDENCE) for n in _steps_of(e) for loss in _lost_by_eps(e, n)]
     if not losses:
         return None
     most = max((lost / (eps - 1) for eps, lost in losses if eps > 1), default=0.0)
@@ -110,14 +108,22 @@ def fptas_bound(record: RunRecord) -> Check | None:
     return Check(exact and most <= 1, most, note)
 
 
-def _lost_by_eps(tried: Array, errors: Array) -> list[tuple[int, float]]:
-    """For each maximum point and eps the share of the largest W of all that were trained which is lost."""
-    candidates = [ORDERED[place] for place in tried]
-    found = []
+def _steps_of(evidence: Evidence) -> list[int]:
+    """Every n."""
+    return [int(name.removesuffix(TRIED).removeprefix("n=")) for name in evidence.arrays if name.endswith(TRIED)]
+
+
+def _lost_by_eps(evidence: Evidence, steps: int) -> Iterator[tuple[int, float]]:
+    """For each maximum point and eps: which share of the largest W of all that were trained the winner lacks."""
+    tried, by_theta = [ORDERED[place] for place in evidence[tried_name(steps)]], _named(evidence, steps, ERRORS)
+    errors = {(xi, theta): float(e) for theta in by_theta for xi, e in zip(tried, evidence[theta], strict=True)}
+    intervals = [eps for eps in EPS if eps <= len(tried)]
     for maximum in MAXIMUM_POINTS.values():
-        w = np.array([size_factor(xi, maximum) for xi in candidates]) / errors
-        found += [(eps, float(1 - w[::eps].max() / w.max())) for eps in range(1, len(w) + 1)]
-    return found
+        top = closed_form(maximum)
+        w = {one: w_coefficient(top, closed_form(one[0]), error) for one, error in errors.items()}
+        for eps in intervals:
+            found = fptas(tried, by_theta, lambda xi, theta: errors[xi, theta], eps=eps, maximum=maximum).winner
+            yield eps, 1 - w[found.architecture, found.theta] / max(w.values())
 
 
 def _named(evidence: Evidence, steps: int, ending: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Bort's claims, on invented evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from common.records.claims import Check
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
 from common.records.runs import RunRecord
-from replications.bort.claims import DECIDERS, ORDERED, fptas_bound, search_winner
+from replications.bort import claims
+from replications.bort.claims import DECIDERS, EPS, ORDERED, fptas_bound, search_winner
 from replications.bort.exact import MAXIMUM_POINTS, size_factor
-from replications.bort.method import BORT, Architecture, fptas
+from replications.bort.method import BORT, Architecture, Found, fptas, in_order
 from replications.bort.names import (
     AGORA,
     ARMS,
@@ -165,19 +167,40 @@ def test_each_candidate_has_its_best_theta() -> None:
 
 
 def test_nothing_is_lost_at_eps_1_and_what_is_lost_is_what_the_algorithm_loses() -> None:
+    bort = ORDERED.index(BORT)
     check = fptas_bound(record_of(searched({BORT: 1.0})))
     assert isinstance(check, Check) and check.holds and 0.1 < check.value < 1
-    e = searched({BORT: 1.0})
-    known = dict(zip(ORDERED, e[errors_name("rate 1", STEPS)], strict=True))
-    from replications.bort.claims import _lost_by_eps
+    assert check.note == "28 searches, nothing lost at eps = 1"
+    tops = [size_factor(xi, MAXIMUM_POINTS["T: RoBERTa-large"]) for xi in ORDERED]
+    w = np.array(tops) / np.array([1.0 if xi == BORT else 8.0 for xi in ORDERED])
+    lost = {eps: (1 - w[::eps].max() / w.max()) / (eps - 1) for eps in EPS if eps > 1}
+    assert bort % 2, "passed over at every even eps"
+    assert check.value == pytest.approx(max(lost.values()), abs=0.05)
 
-    found = _lost_by_eps(e[tried_name(STEPS)], e[errors_name("rate 1", STEPS)])[: len(ORDERED)]
-    maximum = MAXIMUM_POINTS["T: RoBERTa-large"]
-    best = max(t.w for t in fptas(ORDERED, ("",), lambda xi, _: known[xi], maximum=maximum).tried)
-    for eps, lost in found[::37]:
-        one = fptas(ORDERED, ("",), lambda xi, _: known[xi], eps=eps, maximum=maximum).winner
-        assert lost == pytest.approx(1 - one.w / best, abs=1e-6)
-    assert found[0][1] == 0 and max(lost for _, lost in found) > 0.5
+
+Broken = Callable[..., Found[str]]
+
+
+def passes_over_the_first(candidates: Sequence[Architecture], thetas: Sequence[str], error: Any, **how: Any) -> Any:
+    return fptas(in_order(candidates)[1:], thetas, error, **{**how, "eps": max(1, how["eps"] - 1)})
+
+
+def knows_one_theta(candidates: Sequence[Architecture], thetas: Sequence[str], error: Any, **how: Any) -> Any:
+    return fptas(candidates, thetas[:1], error, **how)
+
+
+def takes_the_lowest(candidates: Sequence[Architecture], thetas: Sequence[str], error: Any, **how: Any) -> Any:
+    return fptas(candidates, thetas, lambda xi, theta: 1 / error(xi, theta), **how)
+
+
+@pytest.mark.parametrize("broken", [passes_over_the_first, knows_one_theta, takes_the_lowest])
+def test_an_algorithm_that_loses_the_best_is_broken(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = record_of(searched({SMALLEST: 1.0}))
+    assert JUDGE("fptas-bound", record) == "holds"
+    monkeypatch.setattr(claims, "fptas", broken)
+    check = fptas_bound(record)
+    assert isinstance(check, Check) and not check.holds and "something lost at eps = 1" in check.note
+    assert JUDGE("fptas-bound", record) == "broken"
 
 
 # -- Pre-training ------------------------------------------------------------------------------------------------------
