@@ -1,17 +1,20 @@
 """Bort's paper.yaml: the claims' terms, the printed numbers and their contradictions, and the card."""
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from common.encoders.pooling import MEAN
 from common.paper import UNVERIFIED, Paper, load_paper
 from replications.bort.claims import DECIDERS
 from replications.bort.distillation import CE_WEIGHT, MLM_WEIGHT, TEMPERATURE
 from replications.bort.method import BORT, SPACE
 from replications.bort.names import STEPS
-from replications.bort.settings import README_GRID, SETTINGS
+from replications.bort.settings import README_GRID, SETTINGS, Settings
 
 FOLDER = Path(__file__).parents[3] / "replications" / "bort"
 CARD = Path(os.environ.get("SHARED_PAPERS", "")) / "bort.yaml"
@@ -157,6 +160,43 @@ def test_every_scale_searches_after_the_papers_steps_and_has_thetas_of_their_own
         assert any(STEPS in sweep.steps for sweep in settings.search.sweeps)
         assert len(set(settings.thetas)) == len(settings.thetas) > 1
         assert all(theta.seed < 1000 for theta in settings.thetas)
+
+
+# -- What deviations say of the settings -------------------------------------------------------------------------------
+
+
+def deviation(paper: Paper, number: int) -> str:
+    return next(d.what for d in paper.deviations if d.id == number)
+
+
+def by_scale(text: str, pattern: str) -> dict[str, int]:
+    """A number for each scale that a pattern, which holds `(number) at (scale)`, finds."""
+    return {scale: int(number) for number, scale in re.findall(pattern, text)}
+
+
+@pytest.mark.parametrize(("number", "whose"), [(1, lambda s: s.search.shrink), (6, lambda s: s.shrink)])
+def test_deviations_name_the_width_divisors_of_the_settings(
+    paper: Paper, number: int, whose: Callable[[Settings], int]
+) -> None:
+    """The search's and the student's differ at mini."""
+    stated = by_scale(deviation(paper, number), r"(\d+) at (\w+)")
+    assert stated
+    assert {"paper": 1, **stated} == {scale: whose(settings) for scale, settings in SETTINGS.items()}
+
+
+def test_the_deviation_on_the_search_names_what_was_tried(paper: Paper) -> None:
+    stated = by_scale(deviation(paper, 5), r"every (\d+)th at (\w+)")
+    sparse = {s: max(sweep.every for sweep in settings.search.sweeps) for s, settings in SETTINGS.items()}
+    assert {"paper": 1, **stated} == sparse
+    whole = {s for s, settings in SETTINGS.items() if settings.search.sweeps[0].every == 1}
+    assert whole == {"mini", "base", "paper"}, "at these the deviation says that every candidate is trained"
+    assert {n for s in SETTINGS.values() for sweep in s.search.sweeps for n in sweep.steps} == {1, STEPS, 10, 30}
+
+
+def test_the_deviation_on_pooling_names_the_scales_that_read_the_mean(paper: Paper) -> None:
+    means = [scale for scale, settings in SETTINGS.items() if settings.recipe.pooling == MEAN]
+    assert means == ["mini", "base"]
+    assert f"At {' and '.join(means)} the classifier reads the mean" in deviation(paper, 17)
 
 
 # -- The card ----------------------------------------------------------------------------------------------------------
