@@ -164,6 +164,13 @@ def test_a_model_that_did_not_learn_its_own_question_says_nothing_of_another() -
         assert DECIDERS[claim](record_of(intrinsic(0.51, 0.5, objective))) is None
 
 
+def test_a_model_near_chance_on_its_own_question_says_nothing_of_order() -> None:
+    """55.4 % of 505 pairs is surely above 50, and not surely above what the claim itself calls chance."""
+    assert DECIDERS["albert-nsp-chance-on-sop"](record_of(intrinsic(0.554, 0.5, NSP, n=505))) is None
+    assert DECIDERS["albert-nsp-chance-on-sop"](record_of(intrinsic(0.61, 0.5, NSP, n=505))) is not None
+    assert DECIDERS["albert-sop-solves-nsp"](record_of(intrinsic(0.554, 0.5, SOP, n=505))) is not None
+
+
 # -- Sizes and speed --------------------------------------------------------------------------------------------------
 
 

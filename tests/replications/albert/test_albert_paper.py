@@ -12,7 +12,7 @@ import yaml
 from common.costs.parameters import encoder_parameters
 from common.paper import Paper, load_paper
 from replications.albert.ablations import rows_of
-from replications.albert.claims import DECIDERS
+from replications.albert.claims import AT_CHANCE, DECIDERS
 from replications.albert.full_size import MODELS
 from replications.albert.lamb import BETAS
 from replications.albert.masking import LONGEST, SHARE
@@ -109,6 +109,11 @@ def test_fine_tuning_at_the_papers_scale_is_table_14(paper: Paper) -> None:
         steps, warmup = values["fine-tuning, steps"][name], values["fine-tuning, steps of warm-up"][name]
         assert plan.warmup == pytest.approx(warmup / steps)
         assert settings_of("paper", "hub").plan(task, 3).seed == 3
+
+
+def test_the_code_calls_chance_what_the_claim_does(paper: Paper) -> None:
+    (claim,) = (c for c in paper.claims if c.id == "albert-nsp-chance-on-sop")
+    assert claim.value == AT_CHANCE
 
 
 def test_no_released_or_trained_model_but_table_8s_has_dropout_in_pre_training(paper: Paper) -> None:
