@@ -1,18 +1,30 @@
 """The statistics that decide ALBERT's claims, from what the runs kept.
 
-A difference of "Avg" is a cell: the mean over the run's tasks of a difference of scores on the same examples. Tasks
-that the model which shares nothing did not learn decide nothing. Claims of size and speed are about the paper's own
-models, at full size with random weights.
+A difference of "Avg" is a cell: the mean over the run's tasks of a difference of scores on the same examples. A task
+that one of the two models did not learn does not count for that pair. Claims of size and speed are about the paper's
+own models, at full size with random weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from common.records.claims import SURE, Array, Cell, Check, Decide, Decision, gain, learned_tasks, system
-from common.records.effects import Effect, effect_of, mean_effect
+from common.records.claims import (
+    SURE,
+    Array,
+    ByTask,
+    Cell,
+    Check,
+    Decide,
+    Decision,
+    by_task,
+    gain,
+    learned,
+    system,
+)
+from common.records.effects import Component, Effect, effect_of, mean_effect
 from common.records.predictions import Evidence, answers_name, seconds_name
 from common.records.runs import RunRecord
 from replications.albert.names import (
@@ -41,6 +53,9 @@ from replications.albert.names import (
 
 Named = tuple[str, str]
 """System and setting."""
+
+Pair = tuple[Named, Named]
+"""Which model is to score above which."""
 
 FEWER, SHARE = 18.0, 0.72
 
@@ -105,35 +120,67 @@ def _times(mine: Array, full: Array, axis: int = -1) -> Array:
 # -- What is trained --------------------------------------------------------------------------------------------------
 
 
-def _above(pairs: Mapping[str, tuple[Named, Named]], note: str = "") -> Decide:
+def _above(pairs: Mapping[str, Pair], note: str = "") -> Decide:
     """Points on average over tasks that the first of a pair scores above the second; a cell for each pair."""
 
     def decide(record: RunRecord) -> Decision | None:
-        tasks, left_out = learned_tasks(record, f"{NONE}@{WIDE}", "the model that shares nothing")
-        known = {
-            task: seeds
-            for task, seeds in tasks.items()
-            if all(_has(seeds, name) for both in pairs.values() for name in both)
-        }
-        if not known:
+        tasks = _with_all(record, pairs.values())
+        cells, averaged, left_out = list[Cell](), dict[str, None](), dict[str, None]()
+        for cell, pair in pairs.items():
+            known, reasons = _learned_by_both(tasks, pair)
+            left_out |= dict.fromkeys(reasons)
+            if known:
+                cells.append(Cell(cell, mean_over_tasks(list(known.values()), pair)))
+                averaged |= dict.fromkeys(known)
+        if not cells:
             return None
-        cells = []
-        for cell, (first, second) in pairs.items():
-            gains = [gain(_with(seeds, first, second), system(*first), system(*second)) for seeds in known.values()]
-            cells.append(Cell(cell, mean_effect(gains)))
         about = "; ".join(filter(None, (note, _budget(record))))
-        return Decision(tuple(cells), about, left_out=left_out, averaged=tuple(known))
+        return Decision(tuple(cells), about, left_out=tuple(left_out), averaged=tuple(averaged))
 
     return decide
+
+
+def _with_all(record: RunRecord, pairs: Iterable[Pair]) -> dict[str, list[Evidence]]:
+    """The tasks on which every model of these pairs was trained, with some seed; none where quality means nothing."""
+    trained = by_task([e for e in record.evidence if e.metric]) if record.quality_counts else {}
+    names = {name for pair in pairs for name in pair}
+    return {task: seeds for task, seeds in trained.items() if all(_has(seeds, name) for name in names)}
 
 
 def _has(seeds: Sequence[Evidence], name: Named) -> bool:
     return any(answers_name(*name) in e for e in seeds)
 
 
-def _with(seeds: Sequence[Evidence], first: Named, second: Named) -> list[Evidence]:
-    """The seeds that trained both."""
-    return [e for e in seeds if _has([e], first) and _has([e], second)]
+def _learned_by_both(tasks: ByTask, pair: Pair) -> tuple[dict[str, list[Evidence]], tuple[str, ...]]:
+    """The tasks that both models learned, by the seeds that trained both, and who did not learn the others."""
+    both = {task: [e for e in seeds if all(_has([e], name) for name in pair)] for task, seeds in tasks.items()}
+    present = {task: seeds for task, seeds in both.items() if seeds}
+    found = [learned(present, system(*name), " ".join(filter(None, name))) for name in pair]
+    known = {task: seeds for task, seeds in present.items() if all(task in by_one for by_one, _ in found)}
+    return known, tuple(reason for _, reasons in found for reason in reasons)
+
+
+def mean_over_tasks(tasks: Sequence[Sequence[Evidence]], pair: Pair) -> Effect:
+    """Points of the first of a pair above the second, the mean over tasks; every task by the same seeds.
+
+    All tasks of a seed start from one pre-trained model, so that what a seed does to them does not average out. The
+    seeds' part of the variance is therefore that of their means over tasks, less what the examples put into it; these
+    are each task's own.
+    """
+    first, second = (system(*name) for name in pair)
+    gains = [gain(seeds, first, second) for seeds in tasks]
+    seeds, count = gains[0].seeds, len(tasks)
+    if seeds == 1:
+        return mean_effect(gains)
+    alone = [[gain([e], first, second) for e in sorted(task, key=lambda e: e.seed)] for task in tasks]
+    examples = [one.components[0] for one in gains]
+    of_one_seed = [float(np.mean([one.components[0].variance for one in task])) for task in alone]
+    own = sum(max(0.0, one - mean.variance) for one, mean in zip(of_one_seed, examples, strict=True)) / (seeds - 1)
+    means = np.mean([[one.value for one in task] for task in alone], axis=0)
+    between = float(means.var(ddof=1)) / seeds
+    training = Component(max(0.0, between - own / count**2), between, seeds - 1)
+    parts = (*(part.scaled(1 / count**2) for part in examples), training)
+    return Effect(float(means.mean()), parts, sum(one.n for one in gains), seeds)
 
 
 def _hits(objective: Objective, question: str, chance: float = 50.0) -> Decide:
@@ -170,10 +217,11 @@ def _budget(record: RunRecord) -> str:
     found = {m.metric: m.value for m in record.of("budget")}
     if "tokens" not in found:
         return ""
-    return f"pre-trained on {found['tokens'] / 1e6:.3g} M tokens, {100 * found['tokens_share']:.1g} % of the paper's"
+    tokens, share = found["tokens"] / 1e6, 100 * found["tokens_share"]
+    return f"pre-trained on {tokens:.3g} M tokens, {share:.1g} % of the paper's"
 
 
-def _against(name: Named, *others: Named) -> dict[str, tuple[Named, Named]]:
+def _against(name: Named, *others: Named) -> dict[str, Pair]:
     return {" ".join(filter(None, other)): (name, other) for other in others}
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from kit.toy_evidence import Array, Judge, constant, decided, record_of, values, wrong_on
 
-from common.records.claims import Check
+from common.records.claims import Check, gain, system
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
-from replications.albert.claims import DECIDERS
+from replications.albert.claims import DECIDERS, mean_over_tasks
 from replications.albert.names import (
     ALBERT,
     ALL,
@@ -118,12 +118,23 @@ def test_what_sharing_costs_is_bounded(claim: str, setting: str, most: float) ->
     assert values(decided(DECIDERS[claim](record_of(cost(3 * most)))).cells) == pytest.approx({setting: 3 * most})
 
 
-def test_a_task_that_the_model_which_shares_nothing_did_not_learn_decides_nothing() -> None:
-    guessing = constant(evidence({(FEED_FORWARD, SIXTH): 0.3, (FEED_FORWARD, WIDE): 0.3}, task="rte"), NONE, WIDE)
-    assert DECIDERS["albert-ffn-sharing-hurts"](record_of(guessing)) is None
-    decision = decided(DECIDERS["albert-ffn-sharing-hurts"](record_of(guessing, evidence())))
-    assert decision.tasks == ["sst-2"]
-    assert decision.left_out == ("rte: the model that shares nothing did not learn it",)
+@pytest.mark.parametrize("guesses", [(ATTENTION, SIXTH), (FEED_FORWARD, SIXTH)])
+def test_a_task_that_one_of_a_pair_did_not_learn_does_not_count_for_it(guesses: Named) -> None:
+    """Whoever answers a constant would be far behind, and whoever is compared with it far ahead."""
+    guessing = constant(evidence({(FEED_FORWARD, WIDE): 0.3}, task="rte"), *guesses)
+    record = record_of(guessing, evidence({(FEED_FORWARD, SIXTH): 0.22}))
+    decision = decided(DECIDERS["albert-ffn-sharing-hurts"](record))
+    assert values(decision.cells) == pytest.approx({SIXTH: 2.0, WIDE: 5.0})
+    assert decision.left_out == (f"rte: {guesses[0]} {guesses[1]} did not learn it",)
+    assert decision.tasks == ["sst-2", "rte"]
+    alone = decided(DECIDERS["albert-ffn-sharing-hurts"](record_of(guessing)))
+    assert values(alone.cells) == pytest.approx({WIDE: 10.0})
+
+
+def test_a_claim_whose_models_learned_nothing_is_not_decided() -> None:
+    guessing = constant(evidence(), NONE, WIDE)
+    assert DECIDERS["albert-share-cost-e768"](record_of(guessing)) is None
+    assert DECIDERS["albert-share-cost-e128"](record_of(guessing)) is not None
 
 
 def test_a_run_without_the_models_decides_nothing() -> None:
@@ -141,6 +152,38 @@ def test_only_seeds_that_trained_both_are_compared() -> None:
     decision = decided(DECIDERS["albert-sop-downstream"](record))
     assert decision.seeds == 1 and list(values(decision.cells).values()) == pytest.approx([10.0, 10.0])
     assert decided(DECIDERS["albert-share-cost-e128"](record)).seeds == 2
+
+
+PAIR = ((ATTENTION, SIXTH), (FEED_FORWARD, SIXTH))
+
+
+def by_seed(task: str, *gaps: float) -> list[Evidence]:
+    """A seed for each gap, by which the second of the pair is behind."""
+    return [evidence({PAIR[1]: 0.2 + gap}, task=task, seed=seed) for seed, gap in enumerate(gaps)]
+
+
+def test_what_a_seed_does_to_all_tasks_does_not_average_out() -> None:
+    """The tasks of a seed share a pre-trained model: two tasks that move together say no more of seeds than one."""
+    one, same, against = (
+        by_seed("sst-2", 0.02, 0.1, 0.18),
+        by_seed("rte", 0.02, 0.1, 0.18),
+        by_seed("rte", 0.18, 0.1, 0.02),
+    )
+    single, together, apart = (mean_over_tasks(tasks, PAIR) for tasks in ([one], [one, same], [one, against]))
+    assert single.interval == pytest.approx(gain(one, system(*PAIR[0]), system(*PAIR[1])).interval)
+    for effect in (single, together, apart):
+        assert effect.value == pytest.approx(10.0) and effect.seeds == 3
+    assert together.components[-1].estimate == pytest.approx(single.components[-1].estimate)
+    assert together.components[-1].variance == pytest.approx(single.components[-1].variance, rel=0.05)
+    assert apart.components[-1].estimate == pytest.approx(0.0)
+    examples = [sum(c.variance for c in effect.components[:-1]) for effect in (single, together)]
+    assert examples[1] == pytest.approx(examples[0] / 2, rel=0.1), "the examples of two tasks are other ones"
+
+
+def test_with_one_seed_the_interval_is_over_the_examples_alone() -> None:
+    tasks = [by_seed(task, 0.05) for task in ("sst-2", "rte")]
+    effect = mean_over_tasks(tasks, PAIR)
+    assert effect.seeds == 1 and len(effect.components) == 2 and effect.value == pytest.approx(5.0)
 
 
 # -- Pairs of segments ------------------------------------------------------------------------------------------------
