@@ -218,7 +218,7 @@ def _budget(record: RunRecord) -> str:
     if "tokens" not in found:
         return ""
     tokens, share = found["tokens"] / 1e6, 100 * found["tokens_share"]
-    return f"pre-trained on {tokens:.3g} M tokens, {share:.1g} % of the paper's"
+    return f"pre-trained on at most {tokens:.3g} M tokens, {share:.1g} % of the paper's"
 
 
 def _against(name: Named, *others: Named) -> dict[str, Pair]:

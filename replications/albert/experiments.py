@@ -137,7 +137,7 @@ class Findings:
         """What every table says of what it was measured on: the size, and the part of the paper's budget."""
         s = self.lab.settings
         return (
-            f"{s.base.layers} layers of {s.base.hidden}, pre-trained on {s.tokens / 1e6:.3g} M tokens "
+            f"{s.base.layers} layers of {s.base.hidden}, pre-trained on at most {s.tokens / 1e6:.3g} M tokens "
             f"({100 * s.share:.1g} % of the paper's)"
         )
 

@@ -1,8 +1,8 @@
 """A SentencePiece vocabulary (unigram) of the corpus that is pre-trained on, as the paper makes one of its own.
 
-SentencePiece looks for pieces that several words share. Generated text has a few hundred words, which share little, and
-would be cut into fragments; there the words themselves are the pieces, with their own frequencies, and a word that was
-never seen is one unknown piece.
+SentencePiece looks for pieces that several words share. Generated text has some eighty words and marks, which share
+little, and would be cut into fragments; there the words themselves are the pieces, with their own frequencies, and a
+word that was never seen is one unknown piece.
 """
 
 from __future__ import annotations

@@ -269,4 +269,4 @@ def test_a_decision_says_what_part_of_the_papers_budget_it_rests_on() -> None:
         for metric, value in (("tokens", 3e6), ("tokens_share", 1.144e-5))
     ]
     decision = decided(DECIDERS["albert-share-cost-e128"](record_of(evidence(), measurements=rows)))
-    assert "pre-trained on 3 M tokens, 0.001 % of the paper's" in decision.note
+    assert "pre-trained on at most 3 M tokens, 0.001 % of the paper's" in decision.note
