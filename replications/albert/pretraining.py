@@ -177,6 +177,8 @@ class Laboratory:
             "deviation": self.settings.deviation,
             "steps": self.settings.steps,
             "most": self.settings.most or 0,
+            "longest": self.masking.longest,
+            "share": self.masking.share,
         }
 
         def finish(module: Pretraining, folder: Path) -> None:

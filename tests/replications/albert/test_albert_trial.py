@@ -26,7 +26,8 @@ from replications.albert import pretraining, settings
 from replications.albert.claims import DECIDERS
 from replications.albert.distances import moved
 from replications.albert.experiments import Findings, trained_steps
-from replications.albert.lamb import Lamb
+from replications.albert.lamb import Lamb, lamb
+from replications.albert.masking import NgramMasking
 from replications.albert.method import Shape
 from replications.albert.names import ADAMW, INTRINSIC, LAMB, NO_TASK, NSP, OBJECTIVES, PAIR_HITS, SOP, WORD_HITS
 from replications.albert.pretraining import OPTIMISERS, Laboratory, Model, Steps
@@ -223,6 +224,43 @@ def test_masks_are_drawn_anew_in_every_pass(lab: Laboratory) -> None:
     source = lab.batches(NO_TASK, seed=0).source
     places = [source.batch([0], torch.Generator().manual_seed(k)).places.tolist() for k in range(8)]
     assert len({tuple(p) for p in places}) > 1
+
+
+def handed(lab: Laboratory, model: Model, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What the pre-training of a model is handed."""
+    found = SimpleNamespace()
+
+    def trained(_: object, name: str, facts: dict[str, Any], *__: object, **more: Any) -> Path:
+        found.facts, found.make_optimizer = facts, more["make_optimizer"]
+        return Path()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining.Pretrainer, "trained", trained)
+        lab.folder(model, 0)
+    return found
+
+
+def test_spans_are_of_one_to_three_words_and_another_length_is_another_model(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lab.masking.longest == 3
+    for objective in OBJECTIVES:
+        for batches in (lab.batches(objective, seed=0).source, lab.held_back(objective)):
+            assert isinstance(batches.masking, NgramMasking) and batches.masking.longest == 3
+    facts = handed(lab, Model(BASE), monkeypatch).facts
+    assert (facts["longest"], facts["share"], facts["most"]) == (3, 0.15, TOY.most)
+
+
+def test_each_model_is_trained_by_the_optimiser_that_it_names_or_by_the_scales(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TOY.optimiser == ADAMW and SETTINGS["base"].optimiser == SETTINGS["paper"].optimiser == LAMB
+    by_lamb, own = (handed(lab, model, monkeypatch) for model in (Model(BASE, optimiser=LAMB), Model(BASE)))
+    assert (by_lamb.make_optimizer, by_lamb.facts["optimiser"]) == (lamb, LAMB)
+    assert (own.make_optimizer, own.facts["optimiser"]) == (fused_adamw, ADAMW)
+    larger = Laboratory(lab.run)
+    larger.__dict__.update(lab.__dict__, settings=replace(TOY, optimiser=LAMB))
+    assert handed(larger, Model(BASE), monkeypatch).make_optimizer is lamb
 
 
 def test_optimisers_are_the_papers_and_the_suites(lab: Laboratory) -> None:
