@@ -127,7 +127,8 @@ def lrs_helps(record: RunRecord) -> Decision | None:
 
     def cells(task: str, seeds: Sequence[Evidence]) -> list[Cell]:
         at = _main(seeds)
-        return [Cell(task, _f1_gain(seeds, DEFORMER, NO_LRS, at, at), task)]
+        having = _having(seeds, (NO_LRS, at))
+        return [Cell(task, _f1_gain(having, DEFORMER, NO_LRS, at, at), task)] if having else []
 
     return _decided(record, cells, "the published loss weights")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from kit.toy_evidence import Array, Judge, decided, record_of, values, wrong_on
+from kit.toy_run import small_run
 
+from common.reading_run import ReadingRun
 from common.records.claims import Check
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
@@ -45,6 +49,8 @@ from replications.deformer.names import (
     timed_shape,
     variance_name,
 )
+from replications.deformer.readers import Readers
+from replications.deformer.settings import SETTINGS
 from replications.deformer.shapes import memory, sizes
 
 N, LAYERS, K = 400, 12, 9
@@ -66,7 +72,9 @@ def marks(score: float) -> Array:
     return (np.arange(N) < round(score * N)).astype(float)
 
 
-def reading(scores: Score = NO_CHANGE, *, task: str = "squad", seed: int = 0, rise: float = 0.2) -> Evidence:
+def reading(
+    scores: Score = NO_CHANGE, *, task: str = "squad", seed: int = 0, rise: float = 0.2, layers: int = LAYERS
+) -> Evidence:
     """A reading task: F1 by system and setting, and the question's share of variance by layer."""
     found = {
         (CONSTANT, ""): 0.1,
@@ -79,9 +87,9 @@ def reading(scores: Score = NO_CHANGE, *, task: str = "squad", seed: int = 0, ri
     arrays: dict[str, Array] = {marks_name(*name, F1): marks(score) for name, score in found.items()}
     arrays[marks_name(BASELINE, "", EXACT)] = marks(0.7)
     spread = np.linspace(-0.02, 0.02, 50)
-    for layer in range(1, LAYERS + 1):
-        arrays[variance_name(layer)] = 0.1 + rise * (layer > LAYERS // 2) + spread
-    return Evidence(task, seed, ANSWER_F1, 0, LAYERS, arrays)
+    for layer in range(1, layers + 1):
+        arrays[variance_name(layer)] = 0.1 + rise * (layer > layers // 2) + spread
+    return Evidence(task, seed, ANSWER_F1, 0, layers, arrays)
 
 
 def pair(base: float, mine: float, task: str = "qqp-sample") -> Evidence:
@@ -137,6 +145,31 @@ def test_depths_that_only_the_first_seed_has_are_decided_by_it() -> None:
     assert values(decided(last_cliff(record)).cells) == pytest.approx({"squad": -2.0})
     assert early_split(record_of(reading())) is None
     assert last_cliff(record_of(reading())) is None
+
+
+def test_without_lrs_may_be_left_to_some_seeds_or_to_none() -> None:
+    def without(e: Evidence) -> Evidence:
+        return replace(e, arrays={name: a for name, a in e.arrays.items() if not name.startswith(NO_LRS)})
+
+    assert lrs_helps(record_of(without(reading()))) is None
+    found = decided(lrs_helps(record_of(reading(), without(reading({(DEFORMER, at_k(K)): 0.5}, seed=1)))))
+    assert found.seeds == 1 and values(found.cells) == pytest.approx({"squad": 1.0})
+
+
+def test_every_decider_survives_what_a_default_run_of_one_seed_keeps(tmp_path: Path) -> None:
+    """At mini one seed trains neither the sweep nor DeFormer without LRS, and no pairs."""
+    sparing = replace(SETTINGS["smoke"], trials=0, spares_one_seed=True)
+    run = ReadingRun.of(small_run(tmp_path), "lookup", 0)
+    trained = {(reader.system, reader.setting) for reader in Readers(run, sparing).readers}
+    whole = reading({(system, setting): 0.78 for system, setting in trained}, layers=run.num_layers)
+    marked = {marks_name(*name, F1) for name in trained | {(CONSTANT, ""), (BASELINE, "")}}
+    kept = {name: a for name, a in whole.arrays.items() if name in marked or name.startswith("variance")}
+    assert marked <= set(kept) and not any(name.startswith(NO_LRS) for name in kept)
+    record = record_of(replace(whole, arrays=kept))
+    found = {claim for claim, decide in DECIDERS.items() if decide(record) is not None}
+    assert found == {
+        "deformer-qa-drop-1-8", "deformer-retain-squad-98-4", "deformer-aux-base", "deformer-lower-layers-stable",
+    }  # fmt: skip
 
 
 def test_lower_layers_are_the_lower_half() -> None:
