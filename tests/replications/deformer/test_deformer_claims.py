@@ -44,6 +44,7 @@ from replications.deformer.names import (
     F1,
     NO_LRS,
     PLAIN,
+    TEACHER,
     at_k,
     marks_name,
     timed_shape,
@@ -79,6 +80,7 @@ def reading(
     found = {
         (CONSTANT, ""): 0.1,
         (BASELINE, ""): 0.8,
+        (TEACHER, ""): 0.8,
         (DEFORMER, at_k(K)): 0.79,
         (NO_LRS, at_k(K)): 0.78,
         (PLAIN, at_k(K)): 0.77,
@@ -92,11 +94,13 @@ def reading(
     return Evidence(task, seed, ANSWER_F1, 0, layers, arrays)
 
 
-def pair(base: float, mine: float, task: str = "qqp-sample") -> Evidence:
+def pair(base: float, mine: float, task: str = "qqp-sample", *, teacher: float = 0.1) -> Evidence:
+    """A task of pairs, by the shares on which baseline, DeFormer and the joint model in two segments are wrong."""
     labels = np.arange(N) % 2
     arrays = {
         LABELS: labels,
         answers_name(BASELINE): wrong_on(labels, base),
+        answers_name(TEACHER): wrong_on(labels, teacher),
         answers_name(DEFORMER, at_k(K)): wrong_on(labels, mine),
     }
     return Evidence(task, 0, "accuracy", 2, LAYERS, arrays)
@@ -134,6 +138,19 @@ def test_what_is_shown_and_what_is_refuted(claim: str, good: Score, bad: Score) 
     assert JUDGE(claim, record_of(reading(good)), met=False) == "seen here", "three seeds of all SQuAD"
     nothing = reading({**good, (BASELINE, ""): 0.1})
     assert JUDGE(claim, record_of(nothing)) == "not run", "the baseline did not learn"
+
+
+def test_a_task_that_the_joint_model_in_two_segments_did_not_learn_decides_nothing() -> None:
+    """The baseline has 80 and the constant 10: four fifths of the 70 between them are 56."""
+    lost, near = reading({(TEACHER, ""): 0.23}), reading({(TEACHER, ""): 0.67}, task="reading")
+    found = decided(qa_drop(record_of(lost, near)))
+    assert set(values(found.cells)) == {"reading"}
+    assert found.left_out == ("squad: the joint model in two segments did not learn it",)
+    for decide in (qa_drop, retain_squad, aux_helps, lrs_helps, lower_stable):
+        assert decide(record_of(lost)) is None
+    assert qa_drop(record_of(reading({(TEACHER, ""): 0.65}))) is None
+    seeds = [reading(seed=0), reading(seed=1), reading({(TEACHER, ""): 0.1}, seed=2)]
+    assert qa_drop(record_of(*seeds)) is None, "two thirds, on average over seeds"
 
 
 def test_depths_that_only_the_first_seed_has_are_decided_by_it() -> None:
@@ -192,6 +209,11 @@ def test_quality_kept_on_duplicates() -> None:
     assert JUDGE("deformer-retain-qqp-99-8", record_of(pair(0.1, 0.05))) == "reproduced"
     assert JUDGE("deformer-retain-qqp-99-8", record_of(pair(0.1, 0.3))) == "contradicted"
     assert retain_qqp(record_of(pair(0.5, 0.5))) is None
+    lost = pair(0.1, 0.1, teacher=0.3)  # 20 points above the constant, which has 50; the baseline has 40.
+    assert retain_qqp(record_of(lost)) is None
+    found = decided(retain_qqp(record_of(lost, pair(0.1, 0.1, "paraphrase", teacher=0.17))))
+    assert set(values(found.cells)) == {"paraphrase"}
+    assert found.left_out == ("qqp-sample: the joint model in two segments did not learn it",)
 
 
 # -- Counted and clocked ----------------------------------------------------------------------------------------------

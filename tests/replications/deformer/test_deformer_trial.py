@@ -107,11 +107,10 @@ def test_claims_read_what_a_run_keeps(measured: tuple[list[Measurement], list[Ev
     assert lookup[marks_name(PLAIN, "k=1", F1)].max() <= 1
     assert answers_name(DEFORMER, "k=3") in reply
 
+    learned = {marks_name(name, "", F1): np.ones(16) for name in (BASELINE, TEACHER)}
+
     class Kept(RunRecord):
-        evidence = tuple(
-            replace(e, arrays={**e.arrays, **({marks_name(BASELINE, "", F1): np.ones(16)} if e is lookup else {})})
-            for e in kept
-        )
+        evidence = tuple(replace(e, arrays={**e.arrays, **(learned if e is lookup else {})}) for e in kept)
         quality_counts = True
 
     record = Kept("r", tuple(rows))
