@@ -108,9 +108,13 @@ def test_a_question_is_answered_out_of_its_surest_window_in_characters() -> None
     windows = Windows(split, (Window(0, 0), Window(0, 3)), (pieces,), (question,), 0)
 
     def model(batch: TwoSegmentBatch) -> Tensor:
-        """Sure of the second piece of the window that begins with token 4, unsure of the others."""
+        """Sure of the second piece of the window that begins with token 4, unsure of the others.
+
+        Surest of the question and of the last [SEP], where no answer stands.
+        """
         logits = torch.zeros(len(batch.rows), 7, 2)
         logits[batch.second.input_ids[:, 0] == 4, 4] = 9.0
+        logits[:, 1] = logits[:, 6] = 20.0
         return logits
 
     answers = read(model, windows, torch.device("cpu"))
