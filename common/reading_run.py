@@ -59,7 +59,7 @@ class ReadingRun(AnyTaskRun):
     @property
     def layout(self) -> SegmentLayout:
         """How many tokens question and passage may have."""
-        return LAYOUTS.get(self.task_name, LAYOUTS["squad"])
+        return LAYOUTS.get(self.task_name, LAYOUTS["squad"]).at_scale(self.run.scale.name)
 
     def questions(self, split: str) -> tuple[Question, ...]:
         """Of `train`, `tune` or `dev`."""

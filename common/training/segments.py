@@ -10,7 +10,7 @@ to it. Padding stands between the two, and is masked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,10 @@ class SegmentLayout:
                 f"{self.max_seq} tokens with {self.max_first} for the first text leave no room: expected at least one "
                 "for each text and three for [CLS], [SEP], [SEP]"
             )
+
+    def at_scale(self, scale: str) -> SegmentLayout:
+        """The layout at a scale: with whole slots at `paper`, as published; padded to its batch below."""
+        return replace(self, whole_slots=scale == "paper")
 
     @property
     def first_slot(self) -> int:

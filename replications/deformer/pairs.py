@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -45,9 +45,7 @@ class Pairs:
     @property
     def lengths(self) -> Lengths:
         """The slots of both texts, and which is cached."""
-        lengths = pair_lengths(self.task_run.task_name)
-        whole = self.task_run.run.scale.name == "paper"
-        return replace(lengths, layout=replace(lengths.layout, whole_slots=whole))
+        return pair_lengths(self.task_run.task_name, self.task_run.run.scale.name)
 
     @property
     def flops_speedup(self) -> float:

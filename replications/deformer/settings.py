@@ -97,10 +97,8 @@ def _pair(max_seq: int, max_first: int, *, cached_first: bool) -> Lengths:
 
 
 PAIR_LENGTHS: Mapping[str, Lengths] = {
-    **{
-        name: replace(PAPER_LENGTHS[name], layout=replace(PAPER_LENGTHS[name].layout, whole_slots=False))
-        for name in ("mnli", "qqp")
-    },
+    "mnli": PAPER_LENGTHS["mnli"],
+    "qqp": PAPER_LENGTHS["qqp"],
     "qqp-sample": _pair(100, 40, cached_first=False),
     "rte": _pair(256, 200, cached_first=True),
     "paraphrase": _pair(48, 22, cached_first=False),
@@ -113,6 +111,7 @@ OWN_PAIRS = _pair(128, 62, cached_first=False)
 """Slots of pair tasks of one's own."""
 
 
-def pair_lengths(task: str) -> Lengths:
-    """The slots of a pair task."""
-    return PAIR_LENGTHS.get(task, OWN_PAIRS)
+def pair_lengths(task: str, scale: str) -> Lengths:
+    """The slots of a pair task at a scale."""
+    lengths = PAIR_LENGTHS.get(task, OWN_PAIRS)
+    return replace(lengths, layout=lengths.layout.at_scale(scale))

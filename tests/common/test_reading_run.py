@@ -36,6 +36,13 @@ def test_a_run_holds_back_a_part_and_says_what_it_used(reading: ReadingRun) -> N
     assert (used.train, used.train_whole, used.dev) == (352, 1200, 128)
 
 
+@pytest.mark.parametrize(("scale", "whole"), [("smoke", False), ("mini", False), ("base", False), ("paper", True)])
+def test_at_scale_paper_alone_the_second_segment_fills_its_slot(tmp_path: Path, scale: str, whole: bool) -> None:
+    run = Run("r", find_scale(scale), "hub", None, (), (0,), ArtifactStore(tmp_path), tmp_path, quiet, print)
+    layout = ReadingRun.of(run, "squad", 0).layout
+    assert (layout.max_seq, layout.max_first, layout.whole_slots) == (320, 25, whole)
+
+
 def test_the_smoke_scale_learns_it(reading: ReadingRun) -> None:
     """Where nothing is learned, every depth and every loss measure the same."""
     marks, constant = reading.marks(reading.reader_answers()), reading.constant_marks()
