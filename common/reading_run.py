@@ -94,10 +94,13 @@ class ReadingRun(AnyTaskRun):
     @property
     def facts(self) -> dict[str, object]:
         """What every model of this reading run depends on beside its plan, for an artifact's key."""
+        layout = asdict(self.layout)
+        # The plain reader's positions run on in any layout; whoever embeds two segments names where the second begins.
+        del layout["runs_on"]
         return {
             "encoder": self.backbone.fingerprint,
             "task": self.task.fingerprint,
-            "layout": asdict(self.layout),
+            "layout": layout,
             "threads": torch.get_num_threads(),
         }
 

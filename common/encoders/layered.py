@@ -21,6 +21,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -136,6 +137,28 @@ class LayeredEncoder(nn.Module):
         if self.config.model_type == "albert":
             h = self.model.encoder.embedding_hidden_mapping_in(h)
         return h, mask
+
+    def positions(self, input_ids: Tensor, first: int = 0) -> Tensor:
+        """The positions (B, L) that the model gives these tokens itself, all moved on by `first`; for `embed`.
+
+        RoBERTa and MPNet count from `padding_idx` + 1 and leave padding at `padding_idx`.
+
+        Raises:
+            UserError: the position table ends before the last of them.
+        """
+        embeddings, length = self.model.embeddings, input_ids.shape[1]
+        counts = self.config.model_type in ("roberta", "mpnet")
+        begin = int(embeddings.padding_idx) + 1 if counts else 0
+        rows = int(embeddings.position_embeddings.num_embeddings)
+        if begin + first + length > rows:
+            raise UserError(
+                f"tokens at the positions {first} to {first + length - 1} want an encoder with as many: this one ends "
+                f"at {rows - begin - 1}. Name another one with ENCODER="
+            )
+        if not counts:
+            return torch.arange(first, first + length, device=input_ids.device).expand(len(input_ids), -1)
+        present = input_ids.ne(begin - 1).long()
+        return (present.cumsum(1) + first) * present + begin - 1
 
     def prepare_mask(self, h: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """The mask that `layer` takes, for hidden states h (B, L, any) and a padding mask (B, L).

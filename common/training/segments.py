@@ -3,8 +3,8 @@
     first    [CLS] a_1 .. a_m [SEP], padded to a slot of fixed size; token type 0
     second   b_1 .. b_m [SEP], without a [CLS]; token type 1, on padding too
 
-Positions begin anew in the second segment, because each is embedded by itself: how long the first is does not matter
-to it. Padding stands between the two, and is masked.
+Each is embedded by itself: how long the first text is does not matter to the second. Its positions begin anew, or run
+on behind the first one's slot, which is as long for every text. Padding stands between the two, and is masked.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class SegmentLayout:
         max_first: of the first text, without [CLS] and [SEP].
         whole_slots: whether the second segment is padded to its slot, as in fixed-size graphs, or to the longest of
             its batch. Padding is masked, so that what is computed of other tokens is the same.
+        runs_on: whether the second segment's positions run on behind the first one's slot, or begin anew.
     """
 
     max_seq: int
     max_first: int
     whole_slots: bool = False
+    runs_on: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a layout that leaves no room.
@@ -49,8 +51,12 @@ class SegmentLayout:
             )
 
     def at_scale(self, scale: str) -> SegmentLayout:
-        """The layout at a scale: with whole slots at `paper`, as published; padded to its batch below."""
-        return replace(self, whole_slots=scale == "paper")
+        """The layout at a scale: whole slots and positions that begin anew at `paper`, as in DeFormer's official code.
+
+        Below it the second segment is padded to its batch, and its positions run on.
+        """
+        published = scale == "paper"
+        return replace(self, whole_slots=published, runs_on=not published)
 
     @property
     def first_slot(self) -> int:
@@ -61,6 +67,10 @@ class SegmentLayout:
     def second_slot(self) -> int:
         """Tokens of the second segment: the text, [SEP], padding."""
         return self.max_seq - self.first_slot
+
+    def first_position(self, token_type: int) -> int:
+        """Where the positions of the first segment (token type 0) or of the second (1) begin."""
+        return self.first_slot if self.runs_on and token_type == 1 else 0
 
     @property
     def second_pieces(self) -> int:
@@ -75,11 +85,13 @@ class Segment:
     Attributes:
         input_ids, attention_mask: (B, L); the mask is 1 on tokens, 0 on padding.
         token_type: of every position, padding too.
+        first_position: of the first token, from 0.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     token_type: int
+    first_position: int = 0
 
     @property
     def token_type_ids(self) -> Tensor:
@@ -88,11 +100,11 @@ class Segment:
 
     def to(self, device: torch.device) -> Segment:
         """The same on `device`."""
-        return Segment(self.input_ids.to(device), self.attention_mask.to(device), self.token_type)
+        return replace(self, input_ids=self.input_ids.to(device), attention_mask=self.attention_mask.to(device))
 
     def rows(self, index: Tensor) -> Segment:
         """Some of the texts, in the order of `index`."""
-        return Segment(self.input_ids[index], self.attention_mask[index], self.token_type)
+        return replace(self, input_ids=self.input_ids[index], attention_mask=self.attention_mask[index])
 
 
 @dataclass(frozen=True)
@@ -164,7 +176,8 @@ class TwoSegmentSplit:
         index, layout = torch.tensor(rows), self.layout
         first = padded([self.first_ids[row] for row in rows], self.padding_id, 0, layout.first_slot)
         at_least = layout.second_slot if layout.whole_slots else 0
-        second = padded([self.second_ids[row] for row in rows], self.padding_id, 1, at_least)
+        begin = layout.first_position(1)
+        second = padded([self.second_ids[row] for row in rows], self.padding_id, 1, at_least, begin)
         return TwoSegmentBatch(first, second, self.labels[index], index)
 
     def first(self, count: int) -> TwoSegmentSplit:
@@ -177,9 +190,11 @@ class TwoSegmentSplit:
         return map(self.batch, rows_by_length(self.lengths, batch_size))
 
 
-def padded(texts: Sequence[Sequence[int]], padding_id: int, token_type: int, at_least: int) -> Segment:
+def padded(
+    texts: Sequence[Sequence[int]], padding_id: int, token_type: int, at_least: int, first_position: int = 0
+) -> Segment:
     """Texts as one segment, padded to `at_least` tokens or to the longest of them."""
-    return Segment(*padded_ids(texts, padding_id, at_least), token_type)
+    return Segment(*padded_ids(texts, padding_id, at_least), token_type, first_position)
 
 
 def first_segment(tokenizer: Any, pieces: Sequence[int]) -> tuple[int, ...]:  # noqa: ANN401

@@ -9,8 +9,9 @@ reads the indices; of a shard only the rows that are asked for.
     <cache>/shards/<name>.safetensors    states (T, H): one passage after the other, without padding
     <cache>/shards/<name>.json           key, first row and number of rows of each passage; the shard's size and SHA-256
 
-A passage's key is a hash of its tokens. The model's is one of the weights that the states depend on: embeddings and
-layers 1..k. What the upper layers or the head learn does not make a cache stale.
+A passage's key is a hash of its tokens; at which position they begin is the same for all of a cache. The model's is one
+of the weights that the states depend on: embeddings and layers 1..k. What the upper layers or the head learn does not
+make a cache stale.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.file_hash import file_sha256
 from common.records.measurements import atomic_write, write_json
-from common.training.segments import Segment, padded
+from common.training.segments import Segment, SegmentLayout, padded
 from replications.deformer.method import DeFormer, check_k
 
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -53,6 +54,7 @@ class About(BaseModel):
         width: H.
         precision: of the stored numbers.
         token_type: 1 for second segments (passages), 0 for first ones.
+        first_position: of their first token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,10 +65,11 @@ class About(BaseModel):
     width: int
     precision: Precision
     token_type: int = 1
+    first_position: int = 0
 
     @staticmethod
-    def of(model: DeFormer, precision: Precision = "float32", token_type: int = 1) -> About:
-        """What a cache of this model's lower layers says.
+    def of(model: DeFormer, layout: SegmentLayout, precision: Precision = "float32", token_type: int = 1) -> About:
+        """What a cache of this model's lower layers says, of texts in this layout.
 
         Raises:
             UserError: the model has nothing apart.
@@ -78,6 +81,7 @@ class About(BaseModel):
             width=model.encoder.hidden_size,
             precision=precision,
             token_type=token_type,
+            first_position=layout.first_position(token_type),
         )
 
 
@@ -134,7 +138,8 @@ class PassageCache:
         """Open the cache at `folder`, or begin an empty one.
 
         Raises:
-            UserError: there is one of another model, k or precision, or something else, or it cannot be written.
+            UserError: there is one of another model, k, precision or position, or something else, or it cannot be
+                written.
         """
         if (folder / ABOUT).exists():
             return PassageCache.open(folder, about)
@@ -145,7 +150,7 @@ class PassageCache:
 
     @staticmethod
     def open(folder: Path, about: About) -> PassageCache:
-        """Open a cache that must be of this model, k and precision; its states are not read.
+        """Open a cache that must be of this model, k, precision and position; its states are not read.
 
         Raises:
             UserError: there is none, it is of another one, or a shard is missing or cut short.
@@ -157,6 +162,7 @@ class PassageCache:
             ("width", "the width"),
             ("precision", "the precision"),
             ("token_type", "the segment"),
+            ("first_position", "the first token's positions"),
         ):
             mine, theirs = getattr(about, name), getattr(found, name)
             if mine != theirs:
@@ -301,7 +307,8 @@ def _batches(items: Sequence[tuple[str, Sequence[int]]]) -> Iterator[list[Sequen
 def _states(
     model: DeFormer, batch: list[Sequence[int]], cache: PassageCache, padding_id: int, device: torch.device
 ) -> list[Tensor]:
-    segment: Segment = padded(batch, padding_id, cache.about.token_type, 0).to(device)
+    about = cache.about
+    segment: Segment = padded(batch, padding_id, about.token_type, 0, about.first_position).to(device)
     states = model.lower(segment).cpu()
     return [state[: len(tokens)] for state, tokens in zip(states, batch, strict=True)]
 

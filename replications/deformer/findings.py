@@ -193,7 +193,7 @@ class Findings:
         model = self.readers.model(self.readers.main).to(device)
         baseline = reading.reader().to(device)
         folder = reading.run.scratch / f"cache-{reading.task_name}-{reading.seed}"
-        cache = PassageCache.make(folder, About.of(model))
+        cache = PassageCache.make(folder, About.of(model, windows.split.layout))
         split = windows.split
         keys = encode_passages(model, [split.second_ids[r] for r in rows], cache, split.padding_id, device)
         online, batches = Online(model, cache), [split.batch([r]).to(device) for r in rows]

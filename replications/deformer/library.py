@@ -73,7 +73,8 @@ class Library:
         self.model = DeFormer.load(folder / MODEL)
         with quiet():
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder / TOKENIZER, local_files_only=True)
-        self.about = About.of(self.model, json.loads((folder / CACHE / "about.json").read_text())["precision"])
+        precision = json.loads((folder / CACHE / "about.json").read_text())["precision"]
+        self.about = About.of(self.model, self.layout, precision)
         self.cache = PassageCache.open(folder / CACHE, self.about)
 
     @staticmethod
@@ -89,7 +90,7 @@ class Library:
             raise UserError(f"expected a new folder for the library, found {folder}. Name another one, or remove it")
         model.save(folder / MODEL)
         tokenizer.save_pretrained(folder / TOKENIZER)  # type: ignore[attr-defined]
-        PassageCache.make(folder / CACHE, About.of(model, precision))
+        PassageCache.make(folder / CACHE, About.of(model, layout, precision))
         write_text(folder / PASSAGES, "")
         write_json(folder / LAYOUT, asdict(layout))
         return Library(folder)

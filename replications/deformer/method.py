@@ -8,9 +8,10 @@ Notation: n layers L_1..L_n, a question (first text) A and a passage (second tex
 k = 0 is the full model. There are no new parameters. B_k does not depend on the question: it is computed beforehand
 and kept (`cache.py`), and while a question waits only A goes through the lower layers (`online.py`).
 
-Positions begin anew in the second segment (`common.training.segments`), because each is embedded by itself. Masks are
-of each segment below k, and of both together above it. MPNet's relative positions are those within a segment below k,
-and those of both segments in a row above it.
+Each segment is embedded by itself (`common.training.segments`). At scale `paper` positions begin anew in the second, as
+in the official code; below it they run on behind the first one's slot (deviation 16), which is as long for every
+question: B_k does not depend on it either way. Masks are of each segment below k, and of both together above it.
+MPNet's relative positions are those within a segment below k, and those of both segments in a row above it.
 
     L_ts  = (CE_begin + CE_end) / 2, or CE of classes
     L_kd  = T^2 KL(softmax(v/T) || softmax(u/T)), T = 2, mean over the batch; begin and end averaged
@@ -105,9 +106,14 @@ class DeFormer(nn.Module):
         head.initialise(encoder.pooler_dense, encoder.config.initializer_range)
         return DeFormer(encoder, k, head, pooling)
 
+    def embed(self, segment: Segment) -> tuple[Tensor, Tensor | None]:
+        """A_0 or B_0 (B, L, H), positions counted from where the segment's begin, and its mask for the layers 1..k."""
+        places = self.encoder.positions(segment.input_ids, segment.first_position)
+        return self.encoder.embed(segment.input_ids, segment.attention_mask, segment.token_type_ids, places)
+
     def lower(self, segment: Segment) -> Tensor:
         """(B, L, H) after the layers 1..k, which see this segment alone."""
-        h, mask = self.encoder.embed(segment.input_ids, segment.attention_mask, segment.token_type_ids)
+        h, mask = self.embed(segment)
         for i in range(1, self.k + 1):
             h = self.encoder.layer(i, h, mask)
         return h

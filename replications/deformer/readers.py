@@ -135,6 +135,7 @@ class Readers:
         run = self.reading
         facts = {
             **run.facts,
+            "first_position": run.layout.first_position(1),
             "k": reader.k,
             "weights": None if reader.weights is None else asdict(reader.weights),
             "direction": reader.direction,

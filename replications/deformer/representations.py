@@ -30,7 +30,7 @@ def layer_states(model: DeFormer, batch: TwoSegmentBatch) -> list[Tensor]:
     apart: list[list[Tensor]] = []
     ends = []
     for segment in (batch.first, batch.second):
-        h, mask = model.encoder.embed(segment.input_ids, segment.attention_mask, segment.token_type_ids)
+        h, mask = model.embed(segment)
         states = []
         for i in range(1, model.k + 1):
             h = model.encoder.layer(i, h, mask)

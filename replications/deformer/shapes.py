@@ -26,7 +26,7 @@ from common.records.predictions import TIMED, Array, Evidence, seconds_name
 from common.rows import ShapeRows
 from common.run.replication import Run, Step
 from common.timing.paired import CONTROL, PairedTimings
-from common.training.segments import Segment, TwoSegmentBatch
+from common.training.segments import Segment, SegmentLayout, TwoSegmentBatch
 from replications.deformer.cache import About, PassageCache, encode_passages
 from replications.deformer.flops import PAPER_K, PAPER_LENGTHS, Lengths, cached_flops, flops_speedup, full_flops
 from replications.deformer.method import DeFormer
@@ -191,7 +191,7 @@ def bench(name: str, task: str, count: int, folder: Path, items: int) -> Bench:
     model, whole = DeFormer(encoder, k, head).eval(), DeFormer(encoder, 0, head).eval()
     shape, layout, device = shape_of(name), lengths.layout, torch.device("cpu")
     cached_first = lengths.live == layout.second_slot
-    cache = PassageCache.make(folder, About.of(model, token_type=0 if cached_first else 1))
+    cache = PassageCache.make(folder, About.of(model, layout, token_type=0 if cached_first else 1))
     count *= lengths.sequences
     live, kept = _tokens(shape, items, lengths.live), _tokens(shape, items * count, layout.max_seq - lengths.live)
     keys = encode_passages(model, kept.tolist(), cache, 0, device)
@@ -200,11 +200,11 @@ def bench(name: str, task: str, count: int, folder: Path, items: int) -> Bench:
     questions = lengths.sequences
 
     def asked(i: int) -> Segment:
-        return _segment(live[[i] * questions], int(cached_first))
+        return _segment(live[[i] * questions], int(cached_first), layout)
 
     def together(i: int) -> TwoSegmentBatch:
-        texts = _segment(kept[i * count : (i + 1) * count], int(not cached_first))
-        question = _segment(live[[i] * count], int(cached_first))
+        texts = _segment(kept[i * count : (i + 1) * count], int(not cached_first), layout)
+        question = _segment(live[[i] * count], int(cached_first), layout)
         first, second = (texts, question) if cached_first else (question, texts)
         return TwoSegmentBatch(first, second, torch.zeros(count), torch.arange(count))
 
@@ -221,8 +221,8 @@ def _tokens(shape: EncoderShape, count: int, length: int) -> torch.Tensor:
     return torch.randint(5, shape.vocabulary, (count, length), generator=torch.Generator().manual_seed(count + length))
 
 
-def _segment(ids: torch.Tensor, token_type: int) -> Segment:
-    return Segment(ids, torch.ones_like(ids), token_type)
+def _segment(ids: torch.Tensor, token_type: int, layout: SegmentLayout) -> Segment:
+    return Segment(ids, torch.ones_like(ids), token_type, layout.first_position(token_type))
 
 
 def timed(

@@ -37,10 +37,16 @@ def test_a_run_holds_back_a_part_and_says_what_it_used(reading: ReadingRun) -> N
 
 
 @pytest.mark.parametrize(("scale", "whole"), [("smoke", False), ("mini", False), ("base", False), ("paper", True)])
-def test_at_scale_paper_alone_the_second_segment_fills_its_slot(tmp_path: Path, scale: str, whole: bool) -> None:
+def test_at_scale_paper_alone_the_layout_is_the_published_one(tmp_path: Path, scale: str, whole: bool) -> None:
+    """A passage fills its slot, and its positions begin anew."""
     run = Run("r", find_scale(scale), "hub", None, (), (0,), ArtifactStore(tmp_path), tmp_path, quiet, print)
     layout = ReadingRun.of(run, "squad", 0).layout
-    assert (layout.max_seq, layout.max_first, layout.whole_slots) == (320, 25, whole)
+    assert (layout.max_seq, layout.max_first, layout.whole_slots, layout.runs_on) == (320, 25, whole, not whole)
+
+
+def test_a_plain_readers_key_has_what_it_depends_on(reading: ReadingRun) -> None:
+    """Not where a second segment's positions begin: its own run on."""
+    assert reading.facts["layout"] == {"max_seq": 16, "max_first": 3, "whole_slots": False}
 
 
 def test_the_smoke_scale_learns_it(reading: ReadingRun) -> None:

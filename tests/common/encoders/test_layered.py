@@ -144,6 +144,34 @@ def test_positions_can_be_given() -> None:
     torch.testing.assert_close(second, pair[:, 3:])
 
 
+@pytest.mark.parametrize("lengths", [[7, 3, 1, 5], [6, 6, 6]], ids=["ragged", "unpadded"])
+def test_positions_are_those_that_the_model_gives_itself(encoder: LayeredEncoder, lengths: list[int]) -> None:
+    ids, mask, types = batch(encoder, lengths)
+    with torch.no_grad():
+        own, _ = encoder.embed(ids, mask, types)
+        given, _ = encoder.embed(ids, mask, types, encoder.positions(ids))
+    assert torch.equal(own, given)
+
+
+def test_positions_moved_on_are_those_behind_another_text(encoder: LayeredEncoder) -> None:
+    """RoBERTa's and MPNet's padding stays where it is."""
+    ids, mask, types = batch(encoder, [9, 6])
+    with torch.no_grad():
+        pair, _ = encoder.embed(ids, mask, types)
+        second, _ = encoder.embed(ids[:, 3:], mask[:, 3:], types[:, 3:], encoder.positions(ids[:, 3:], 3))
+    torch.testing.assert_close(second, pair[:, 3:])
+
+
+def test_positions_end_with_the_table(encoder: LayeredEncoder) -> None:
+    """32 rows, of which RoBERTa and MPNet leave two."""
+    room = 30 if encoder.config.model_type in ("roberta", "mpnet") else 32
+    ids = torch.full((2, 10), 7)
+    with torch.no_grad():
+        encoder.embed(ids, None, None, encoder.positions(ids, room - 10))
+    with pytest.raises(UserError, match=rf"positions {room - 9} to {room} .* ends at {room - 1}\."):
+        encoder.positions(ids, room - 9)
+
+
 def test_gradients_reach_every_weight_but_the_poolers(encoder: LayeredEncoder) -> None:
     encoder.train()
     ids, mask, types = batch(encoder, [4, 6])

@@ -58,6 +58,23 @@ def test_the_first_segment_fills_its_slot_and_the_second_its_batch_or_its_slot(
     assert batch.first.token_type_ids.unique().tolist() == [0]
 
 
+def test_at_scale_paper_positions_begin_anew_and_below_it_they_run_on_behind_the_slot(
+    source: PretrainedEncoder,
+) -> None:
+    """Behind the slot, not behind the question: the same for every text."""
+    assert (LAYOUT.at_scale("paper").whole_slots, LAYOUT.at_scale("paper").runs_on) == (True, False)
+    for scale in ("smoke", "mini", "base"):
+        layout = LAYOUT.at_scale(scale)
+        assert (layout.max_seq, layout.max_first, layout.whole_slots, layout.runs_on) == (16, 5, False, True)
+    for scale, begin in (("paper", 0), ("mini", 7)):
+        layout = LAYOUT.at_scale(scale)
+        assert (layout.first_position(0), layout.first_position(1)) == (0, begin)
+        batch = encode_pairs(source.tokenizer, PAIRS, layout, regression=False).batch([0, 2])
+        for second in (batch.second, batch.to(torch.device("cpu")).second, batch.second.rows(torch.tensor([1]))):
+            assert (second.first_position, second.token_type) == (begin, 1)
+        assert batch.first.first_position == 0
+
+
 def test_the_second_texts_own_tokens_are_neither_its_end_nor_padding_nor_the_first_text() -> None:
     second = padded([[5, 6, 102], [5, 102]], 0, 1, 4)
     own = text_of_second(3, second.attention_mask)

@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_pairs import split_of
+from toy_pairs import LAYOUT, RUNS_ON, split_of
 
 from common.encoders.layered import LayeredEncoder
 from common.encoders.shapes import random_encoder
 from common.errors import UserError
-from common.training.segments import TwoSegmentBatch, padded
+from common.training.segments import SegmentLayout, TwoSegmentBatch, padded
 from replications.deformer.cache import ABOUT, About, PassageCache, encode_passages, key_of, lower_fingerprint
 from replications.deformer.method import DeFormer
 from replications.deformer.online import Online
@@ -39,21 +39,26 @@ def bert() -> DeFormer:
     return DeFormer.reader(random_encoder("tiny", seed=0), 2, seed=0).eval()
 
 
-def filled(folder: Path, model: DeFormer, count: int = 6) -> tuple[PassageCache, list[str]]:
-    cache = PassageCache.make(folder, About.of(model))
+def filled(
+    folder: Path, model: DeFormer, count: int = 6, layout: SegmentLayout = LAYOUT
+) -> tuple[PassageCache, list[str]]:
+    cache = PassageCache.make(folder, About.of(model, layout))
     return cache, encode_passages(model, split_of(count).second_ids, cache, 0, CPU)
 
 
 # -- Online -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_question_over_cached_passages_is_the_model_itself(model: DeFormer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [LAYOUT, RUNS_ON], ids=["anew", "running on"])
+def test_a_question_over_cached_passages_is_the_model_itself(
+    model: DeFormer, tmp_path: Path, layout: SegmentLayout
+) -> None:
     """Several questions, several passages each, in one call."""
-    split, (cache, keys) = split_of(6), filled(tmp_path, model)
+    split, (cache, keys) = split_of(6, layout=layout), filled(tmp_path, model, layout=layout)
     of, rows = [0, 0, 1, 2, 1], [0, 3, 3, 5, 1]
     live = padded(split.first_ids[:3], 0, 0, split.layout.first_slot)
     found = Online(model, cache)(live, of, [keys[row] for row in rows])
-    second = padded([split.second_ids[row] for row in rows], 0, 1, 0)
+    second = split.batch(rows).second
     batch = TwoSegmentBatch(live.rows(torch.tensor(of)), second, torch.zeros(5), torch.arange(5))
     with torch.inference_mode():
         expected = model(batch)
@@ -62,12 +67,15 @@ def test_a_question_over_cached_passages_is_the_model_itself(model: DeFormer, tm
     assert torch.equal(found.text, batch.second_text)
 
 
-def test_the_first_segment_can_be_the_cached_one(bert: DeFormer, tmp_path: Path) -> None:
-    """MNLI's premise."""
+@pytest.mark.parametrize("layout", [LAYOUT, RUNS_ON], ids=["anew", "running on"])
+def test_the_first_segment_can_be_the_cached_one(bert: DeFormer, tmp_path: Path, layout: SegmentLayout) -> None:
+    """MNLI's premise: its positions begin at 0, wherever those of the live segment do."""
     model = DeFormer.classifier(bert.encoder, 2, 3, seed=0).eval()
-    split, cache = split_of(4, classes=3), PassageCache.make(tmp_path, About.of(model, token_type=0))
+    split = split_of(4, layout=layout, classes=3)
+    cache = PassageCache.make(tmp_path, About.of(model, layout, token_type=0))
+    assert cache.about.first_position == 0
     keys = encode_passages(model, split.first_ids, cache, 0, CPU)
-    live = padded(split.second_ids, 0, 1, 0)
+    live = split.batch(range(4)).second
     found = Online(model, cache)(live, range(4), keys)
     with torch.inference_mode():
         torch.testing.assert_close(found.logits, model(split.batch(range(4))), rtol=0, atol=1e-5)
@@ -76,7 +84,7 @@ def test_the_first_segment_can_be_the_cached_one(bert: DeFormer, tmp_path: Path)
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float16", 2e-2), ("bfloat16", 1e-1)])
 def test_precisions(bert: DeFormer, tmp_path: Path, precision: str, tolerance: float) -> None:
     split = split_of(3)
-    cache = PassageCache.make(tmp_path, About.of(bert, precision))  # type: ignore[arg-type]
+    cache = PassageCache.make(tmp_path, About.of(bert, LAYOUT, precision))  # type: ignore[arg-type]
     keys = encode_passages(bert, split.second_ids, cache, 0, CPU)
     states, mask = cache.states(keys)
     with torch.inference_mode():
@@ -90,18 +98,30 @@ def test_precisions(bert: DeFormer, tmp_path: Path, precision: str, tolerance: f
 # -- What is refused --------------------------------------------------------------------------------------------------
 
 
-def test_a_cache_of_another_model_k_or_precision_is_refused(bert: DeFormer, tmp_path: Path) -> None:
+def test_a_cache_of_another_model_k_precision_or_beginning_is_refused(bert: DeFormer, tmp_path: Path) -> None:
     filled(tmp_path, bert)
     other = DeFormer.reader(random_encoder("tiny", seed=1), 2, seed=0)
     for about, what in (
-        (About.of(other), "the weights of the lower layers are"),
-        (About.of(DeFormer.reader(bert.encoder, 3, seed=0)), "layers apart are 2 there and 3 here"),
-        (About.of(bert, "float16"), "the precision are float32 there and float16 here"),
-        (About.of(bert, token_type=0), "the segment are 1 there and 0 here"),
+        (About.of(other, LAYOUT), "the weights of the lower layers are"),
+        (About.of(DeFormer.reader(bert.encoder, 3, seed=0), LAYOUT), "layers apart are 2 there and 3 here"),
+        (About.of(bert, LAYOUT, "float16"), "the precision are float32 there and float16 here"),
+        (About.of(bert, LAYOUT, token_type=0), "the segment are 1 there and 0 here"),
+        (About.of(bert, RUNS_ON), "the first token's positions are 0 there and 8 here"),
     ):
         for opened in (PassageCache.open, PassageCache.make):
             with pytest.raises(UserError, match=f"{what}.*index the passages again"):
                 opened(tmp_path, about)
+
+
+def test_a_cache_that_does_not_say_where_positions_begin_has_them_from_0(bert: DeFormer, tmp_path: Path) -> None:
+    """As all did before they could run on."""
+    filled(tmp_path, bert)
+    about = json.loads((tmp_path / ABOUT).read_text())
+    assert about.pop("first_position") == 0
+    (tmp_path / ABOUT).write_text(json.dumps(about))
+    assert len(PassageCache.open(tmp_path, About.of(bert, LAYOUT))) == 6
+    with pytest.raises(UserError, match="the first token's positions are 0 there and 8 here"):
+        PassageCache.open(tmp_path, About.of(bert, RUNS_ON))
 
 
 def test_only_the_weights_below_k_make_a_cache_stale(bert: DeFormer) -> None:
@@ -132,7 +152,7 @@ def test_a_cut_or_missing_file_is_refused(bert: DeFormer, tmp_path: Path, damage
     else:
         (tmp_path / ABOUT).write_text("{")
     with pytest.raises(UserError, match=r"is damaged|expected the index of a shard|expected a cache of passages"):
-        PassageCache.open(tmp_path, About.of(bert))
+        PassageCache.open(tmp_path, About.of(bert, LAYOUT))
 
 
 def test_what_changed_in_place_is_found_by_verify(bert: DeFormer, tmp_path: Path) -> None:
@@ -143,20 +163,20 @@ def test_what_changed_in_place_is_found_by_verify(bert: DeFormer, tmp_path: Path
     content[-5] ^= 1
     shard.write_bytes(content)
     with pytest.raises(UserError, match="its SHA-256 is not the recorded one"):
-        PassageCache.open(tmp_path, About.of(bert)).verify()
+        PassageCache.open(tmp_path, About.of(bert, LAYOUT)).verify()
 
 
 def test_a_folder_of_something_else_or_of_nothing_is_refused(bert: DeFormer, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("x")
     with pytest.raises(UserError, match="is there and is no cache of passages: name a new folder"):
-        PassageCache.make(tmp_path, About.of(bert))
+        PassageCache.make(tmp_path, About.of(bert, LAYOUT))
     with pytest.raises(UserError, match="expected a cache of passages, found none"):
-        PassageCache.open(tmp_path / "absent", About.of(bert))
+        PassageCache.open(tmp_path / "absent", About.of(bert, LAYOUT))
     cache, _ = filled(tmp_path / "new", bert)
     with pytest.raises(UserError, match="does not hold the passage"):
         cache.states([key_of((1, 2, 3))])
     with pytest.raises(UserError, match="got 0"):
-        About.of(DeFormer.reader(bert.encoder, 0, seed=0))
+        About.of(DeFormer.reader(bert.encoder, 0, seed=0), LAYOUT)
 
 
 # -- Adding -----------------------------------------------------------------------------------------------------------
@@ -180,7 +200,7 @@ def test_adding_keeps_what_is_there_and_computes_what_is_new_alone(
 
 def test_a_reader_sees_whole_shards_and_takes_up_new_ones_when_it_asks(bert: DeFormer, tmp_path: Path) -> None:
     cache, keys = filled(tmp_path, bert, 3)
-    reader = PassageCache.open(tmp_path, About.of(bert))
+    reader = PassageCache.open(tmp_path, About.of(bert, LAYOUT))
     encode_passages(bert, [(7, 8, 102)], cache, 0, CPU)
     (tmp_path / "shards" / "half.safetensors").write_bytes(b"written without its index yet")
     assert len(reader) == 3

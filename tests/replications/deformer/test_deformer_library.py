@@ -34,11 +34,20 @@ def texts(tmp_path: Path) -> Path:
     return tmp_path / "texts"
 
 
+@pytest.fixture(params=[False, True], ids=["anew", "running on"])
+def layout(request: pytest.FixtureRequest) -> SegmentLayout:
+    return SegmentLayout(max_seq=32, max_first=8, runs_on=request.param)
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
+    return library_of(tmp_path, LAYOUT)
+
+
+def library_of(tmp_path: Path, layout: SegmentLayout) -> Library:
     source = load_encoder("random:tiny")
     model = DeFormer.reader(source.encoder, 2, seed=0).eval()
-    return Library.make(tmp_path / "library", model, source.tokenizer, LAYOUT, "float32")
+    return Library.make(tmp_path / "library", model, source.tokenizer, layout, "float32")
 
 
 def test_paragraphs_know_where_they_begin(texts: Path) -> None:
@@ -58,15 +67,16 @@ def test_passages_are_windows_of_files_and_indexing_again_adds_nothing(library: 
     assert library.index(texts) == 1 and len(Library(library.folder).passages) == count + 1
 
 
-def test_the_answer_is_the_surest_of_the_model_itself(library: Library, texts: Path) -> None:
-    """The same as with nothing cached, passage by passage."""
+def test_the_answer_is_the_surest_of_the_model_itself(layout: SegmentLayout, texts: Path, tmp_path: Path) -> None:
+    """The same as with nothing cached, passage by passage, wherever the layout lets positions begin."""
+    library = library_of(tmp_path, layout)
     library.index(texts)
     question = "where did the lamp stand?"
     found = library.ask(question)
     best = (0.0, "")
     for passage in library.passages:
         asked = [Question("q", question, passage.text, ())]
-        windows = encode_questions(library.tokenizer, asked, LAYOUT, training=False)
+        windows = encode_questions(library.tokenizer, asked, layout, training=False)
         batch = windows.split.batch([0])
         with torch.inference_mode():
             span = surest_spans(library.model(batch), batch.second_text)

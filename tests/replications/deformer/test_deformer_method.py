@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from kit.toy_run import quiet
 from torch import Tensor, nn
 from torch.nn import functional as F
-from toy_pairs import LAYOUT, batch_of, split_of
+from toy_pairs import LAYOUT, RUNS_ON, batch_of, split_of
 
 from common.encoders.layered import LayeredEncoder
 from common.encoders.pooling import MEAN
@@ -43,17 +44,18 @@ def reader(encoder: LayeredEncoder, k: int) -> DeFormer:
 
 
 def in_a_row(encoder: LayeredEncoder, batch: TwoSegmentBatch) -> dict[str, Tensor]:
-    """The arguments with which transformers' own model sees both segments, positions restarted."""
-    ids = torch.cat([batch.first.input_ids, batch.second.input_ids], dim=1)
+    """The arguments with which transformers' own model sees both segments, each at its own positions."""
+    ids, begin = torch.cat([batch.first.input_ids, batch.second.input_ids], dim=1), batch.second.first_position
     if encoder.config.model_type == "mpnet":
-        # Counted from 2, padding not counted, anew in each segment.
-        def counted(ids: Tensor) -> Tensor:
+        # Counted from 2, padding not counted.
+        def counted(ids: Tensor, begin: int) -> Tensor:
             real = ids.ne(1).long()
-            return real.cumsum(1) * real + 1
+            return (real.cumsum(1) + begin) * real + 1
 
-        places = torch.cat([counted(batch.first.input_ids), counted(batch.second.input_ids)], dim=1)
+        places = torch.cat([counted(batch.first.input_ids, 0), counted(batch.second.input_ids, begin)], dim=1)
         return {"input_ids": ids, "attention_mask": batch.attention_mask, "position_ids": places}
-    places = torch.cat([torch.arange(s.input_ids.shape[1]) for s in (batch.first, batch.second)])
+    lengths = [s.input_ids.shape[1] for s in (batch.first, batch.second)]
+    places = torch.cat([torch.arange(lengths[0]), torch.arange(begin, begin + lengths[1])])
     types = torch.cat([batch.first.token_type_ids, batch.second.token_type_ids], dim=1)
     return {
         "input_ids": ids,
@@ -66,9 +68,11 @@ def in_a_row(encoder: LayeredEncoder, batch: TwoSegmentBatch) -> dict[str, Tenso
 # -- Architecture -----------------------------------------------------------------------------------------------------
 
 
-def test_k_0_is_the_full_model_with_that_layout(encoder: LayeredEncoder) -> None:
-    """Trap: restarted positions, token type 1 on the second segment's padding too, a padded slot for the first."""
-    model, batch = reader(encoder, 0), batch_of(6)
+@pytest.mark.parametrize(("layout", "begin"), [(LAYOUT, 0), (RUNS_ON, 8)])
+def test_k_0_is_the_full_model_with_that_layout(encoder: LayeredEncoder, layout: SegmentLayout, begin: int) -> None:
+    """Trap: where positions begin, token type 1 on the second segment's padding too, a padded slot for the first."""
+    model, batch = reader(encoder, 0), batch_of(6, layout=layout)
+    assert batch.second.first_position == begin
     with torch.inference_mode():
         states = encoder.model(**in_a_row(encoder, batch)).last_hidden_state
         torch.testing.assert_close(model(batch), model.head(states), rtol=0, atol=1e-5)
@@ -85,6 +89,21 @@ def test_positions_of_the_second_segment_restart_whatever_the_first(encoder: Lay
     assert torch.isfinite(states[-1]).all()
 
 
+def test_positions_of_the_second_segment_run_on_behind_the_slot_whatever_the_question(encoder: LayeredEncoder) -> None:
+    """Below scale paper: behind the slot, which a layout fixes; behind the question they would change with it."""
+    model, split = reader(encoder, 2), split_of(3, layout=RUNS_ON)
+    anew, wider = (split_of(3, layout=layout) for layout in (LAYOUT, replace(RUNS_ON, max_seq=38, max_first=20)))
+    with torch.inference_mode():
+        apart = model.lower(split.batch([0]).second)
+        for question in split.first_ids:
+            asked = replace(split, first_ids=(question,) * 3).batch([0])
+            assert torch.equal(model.lower(asked.second), apart)
+        for other in (anew, replace(wider, second_ids=split.second_ids)):
+            moved = other.batch([0]).second
+            assert torch.equal(moved.input_ids, split.batch([0]).second.input_ids)
+            assert not torch.allclose(model.lower(moved), apart, rtol=0, atol=1e-3)
+
+
 def entering(model: DeFormer, batch: TwoSegmentBatch) -> Tensor:
     """The states of both segments as the first joint layer is given them."""
     seen: list[Tensor] = []
@@ -94,10 +113,13 @@ def entering(model: DeFormer, batch: TwoSegmentBatch) -> Tensor:
     return seen[0]
 
 
+@pytest.mark.parametrize("layout", [LAYOUT, RUNS_ON], ids=["anew", "running on"])
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_no_information_crosses_below_k_and_it_does_above(encoder: LayeredEncoder, k: int) -> None:
-    model, batch = reader(encoder, k), batch_of(4)
-    other = split_of(4, seed=1).batch(range(4)).first
+def test_no_information_crosses_below_k_and_it_does_above(
+    encoder: LayeredEncoder, k: int, layout: SegmentLayout
+) -> None:
+    model, batch = reader(encoder, k), batch_of(4, layout=layout)
+    other = split_of(4, layout=layout, seed=1).batch(range(4)).first
     changed = TwoSegmentBatch(other, batch.second, batch.labels, batch.rows)
     with torch.inference_mode():
         first, second = model.joint(batch), model.joint(changed)

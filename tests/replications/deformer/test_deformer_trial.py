@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from kit.toy_run import picked, quiet, run_steps, toy_task
-from toy_pairs import split_of
+from toy_pairs import LAYOUT, RUNS_ON, split_of
 
 from common.encoders.shapes import random_encoder
 from common.errors import UserError
@@ -17,15 +17,17 @@ from common.reading_run import ReadingRun
 from common.records.measurements import Measurement
 from common.records.predictions import Evidence, answers_name
 from common.records.runs import RunRecord
-from common.run.artifacts import ArtifactStore
+from common.run.artifacts import ArtifactStore, recipe_key
 from common.run.replication import Run
 from common.scales import find_scale
 from common.tasks.spans import limits
 from common.tasks.task import Example
+from common.training.segments import SegmentLayout
 from replications.deformer import settings as settings_module
 from replications.deformer.claims import DECIDERS
 from replications.deformer.experiments import trained_steps
 from replications.deformer.findings import kept_share
+from replications.deformer.flops import PAPER_LENGTHS
 from replications.deformer.method import DeFormer, LossWeights
 from replications.deformer.names import (
     BASELINE,
@@ -43,7 +45,7 @@ from replications.deformer.names import (
 )
 from replications.deformer.readers import Readers
 from replications.deformer.representations import distance_by_layer, layer_states, question_variance, variance_by_layer
-from replications.deformer.settings import PUBLISHED_WEIGHTS, SETTINGS, tasks_of
+from replications.deformer.settings import PUBLISHED_WEIGHTS, SETTINGS, pair_lengths, tasks_of
 from replications.deformer.weights import FIRST_PROBE, search_weights
 
 
@@ -170,6 +172,30 @@ def test_equal_readers_are_trained_once(tmp_path: Path) -> None:
     assert len(readers) == len(set(readers)) == 5
 
 
+def test_where_positions_begin_is_part_of_a_readers_key_and_not_of_the_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(run: ReadingRun, kind: str, facts: dict[str, object], *_: object) -> Path:
+        return Path(f"{kind}-{recipe_key(facts)}")
+
+    monkeypatch.setattr(ReadingRun, "trained", key)
+    readers = Readers(ReadingRun.of(run_of(tmp_path), "lookup", 0), SETTINGS["smoke"])
+    here = readers.reading.reader_folder(), readers.folder(readers.teacher), readers.folder(readers.plain)
+    assert readers.reading.layout.runs_on
+    anew = replace(readers.reading.layout, runs_on=False)
+    monkeypatch.setattr(ReadingRun, "layout", property(lambda _: anew))
+    there = readers.reading.reader_folder(), readers.folder(readers.teacher), readers.folder(readers.plain)
+    assert here[0] == there[0] and here[1] != there[1] and here[2] != there[2]
+
+
+def test_pairs_have_the_layout_of_their_scale() -> None:
+    for task in ("mnli", "rte", "paraphrase", "mine"):
+        for scale, whole in (("paper", True), ("base", False), ("mini", False), ("smoke", False)):
+            layout = pair_lengths(task, scale).layout
+            assert (layout.whole_slots, layout.runs_on) == (whole, not whole)
+    assert not any(lengths.layout.runs_on for lengths in PAPER_LENGTHS.values()), "full size is as published"
+
+
 def test_where_the_baseline_is_right_nowhere_nothing_is_said_of_what_is_kept() -> None:
     assert kept_share(np.array([0.5, 0.0]), np.array([1.0, 0.0])) == 0.5
     assert kept_share(np.array([0.5, 0.0]), np.zeros(2)) is None
@@ -198,9 +224,10 @@ def test_the_search_begins_with_the_first_probe_and_stays_on_tenths() -> None:
 # -- Representations --------------------------------------------------------------------------------------------------
 
 
-def test_layer_states_are_those_of_the_passes() -> None:
+@pytest.mark.parametrize("layout", [LAYOUT, RUNS_ON], ids=["anew", "running on"])
+def test_layer_states_are_those_of_the_passes(layout: SegmentLayout) -> None:
     model = DeFormer.reader(random_encoder("tiny"), 2, seed=0).eval()
-    batch = split_of(3).batch(range(3))
+    batch = split_of(3, layout=layout).batch(range(3))
     states = layer_states(model, batch)
     with torch.inference_mode():
         joint = model.joint(batch).states

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from common.training.segments import SegmentLayout, TwoSegmentBatch, TwoSegmentSplit
 
 LAYOUT = SegmentLayout(max_seq=24, max_first=6)
-"""Slots of 8 and 16."""
+"""Slots of 8 and 16; positions begin anew."""
+
+RUNS_ON = replace(LAYOUT, runs_on=True)
+"""The same, the second segment's positions from 8 on."""
 
 
 def split_of(count: int, *, layout: SegmentLayout = LAYOUT, classes: int = 0, seed: int = 0) -> TwoSegmentSplit:
