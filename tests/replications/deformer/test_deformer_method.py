@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -13,12 +14,14 @@ from torch.nn import functional as F
 from toy_pairs import LAYOUT, RUNS_ON, batch_of, split_of
 
 from common.encoders.layered import LayeredEncoder
-from common.encoders.pooling import MEAN
+from common.encoders.pooling import MEAN, POOLINGS
 from common.encoders.shapes import random_encoder
 from common.errors import UserError
-from common.training.batches import BucketedBatches
+from common.models.classifier import EncoderClassifier, PooledClassifier
+from common.models.span_reader import SpanHead, SpanReader
+from common.training.batches import Batch, BucketedBatches, padded_ids
 from common.training.loop import TrainingPlan, fit
-from common.training.segments import SegmentLayout, TwoSegmentBatch
+from common.training.segments import SegmentLayout, TwoSegmentBatch, padded
 from replications.deformer.method import (
     DeFormer,
     Joint,
@@ -76,6 +79,37 @@ def test_k_0_is_the_full_model_with_that_layout(encoder: LayeredEncoder, layout:
     with torch.inference_mode():
         states = encoder.model(**in_a_row(encoder, batch)).last_hidden_state
         torch.testing.assert_close(model(batch), model.head(states), rtol=0, atol=1e-5)
+
+
+def test_k_0_is_the_plain_reader_where_positions_run_on_behind_the_question_itself(encoder: LayeredEncoder) -> None:
+    """Where they begin anew it is another model: nothing else parts the two."""
+    model, split = reader(encoder, 0), split_of(6)
+    plain = SpanReader(encoder, cast(SpanHead, model.head)).eval()
+    for row, question in enumerate(split.first_ids):
+        batch = split.batch([row])
+        if encoder.config.model_type == "mpnet":
+            # Its relative positions count the padding of the slot.
+            batch = replace(batch, first=padded([question], 0, 0, 0))
+        behind = replace(batch, second=replace(batch.second, first_position=len(question)))
+        real = batch.attention_mask.bool()
+        with torch.inference_mode():
+            torch.testing.assert_close(model(behind)[real], plain(batch)[real], rtol=0, atol=1e-5)
+            assert not torch.allclose(model(batch)[real], plain(batch)[real], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_k_0_is_the_plain_classifier_where_positions_run_on_behind_the_first_text_itself(pooling: str) -> None:
+    encoder, split = random_encoder("tiny").eval(), split_of(6, classes=3)
+    model = DeFormer.classifier(encoder, 0, 3, seed=0, pooling=pooling).eval()
+    plain = EncoderClassifier(encoder, cast(PooledClassifier, model.head), pooling).eval()
+    for row, (first, second) in enumerate(zip(split.first_ids, split.second_ids, strict=True)):
+        ids, mask = padded_ids([first + second], 0)
+        types = torch.tensor([[0] * len(first) + [1] * len(second)])
+        batch = split.batch([row])
+        behind = replace(batch, second=replace(batch.second, first_position=len(first)))
+        with torch.inference_mode():
+            expected = plain(Batch(ids, mask, types, batch.labels, batch.rows))
+            torch.testing.assert_close(model(behind), expected, rtol=0, atol=1e-5)
 
 
 def test_positions_of_the_second_segment_restart_whatever_the_first(encoder: LayeredEncoder) -> None:
