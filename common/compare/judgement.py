@@ -8,7 +8,7 @@ loses to layers in ONNX Runtime may have lost to the engine, which it could have
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,8 @@ from common.records.effects import Effect, holm
 from common.records.predictions import Evidence
 from common.records.runs import RunRecord
 from common.records.verdicts import noise_of
+
+IN_BATCHES = "throughput_ratio"
 
 NEARLY = 0.97
 """A system counts as so many times as fast if it lacks at most 3 %, what an A/A control may be off."""
@@ -208,9 +210,7 @@ def verdict_markdown(run: RunRecord, offered: Sequence[str] = ()) -> str:
     absent = [method for method in offered if method not in part]
     if absent and (set(part) & set(offered)) - {LADDER}:  # of tasks that tag words none of them can be
         lines.append(f"Did not: {', '.join(absent)}.")
-    noise = noise_of(run)
-    if noise:
-        lines += ["", f"**Doubtful**: {noise}. Trust the points, and not who is faster."]
+    lines += _doubts(run)
     lines.append("")
     for task in tasks:
         seeds = len(task.seeds)
@@ -221,6 +221,15 @@ def verdict_markdown(run: RunRecord, offered: Sequence[str] = ()) -> str:
             lines.append(f"- Pareto front (speed-up, points over the baseline): {front}.")
         lines.append("")
     return "\n".join(lines)
+
+
+def _doubts(run: RunRecord) -> list[str]:
+    """What makes times doubtful: of the sentences those of one text at a time, of tables those in batches, too."""
+    one_by_one = replace(run, measurements=tuple(m for m in run.measurements if m.metric != IN_BATCHES))
+    noise, in_batches = noise_of(one_by_one), noise_of(run)
+    if noise:
+        return ["", f"**Doubtful**: {noise}. Trust the points, and not who is faster."]
+    return ["", f"In batches, of which nothing is said here, {in_batches}."] if in_batches else []
 
 
 # -- The area score ---------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def _read(
 ) -> Tensor:
     """(T, H) what the T active pieces read; for the attention alone they are padded to the longest sentence's.
 
-    A sentence alone has no padding: its pieces are handed over as they are, which gives the same to the last bit.
+    Those of one sentence alone need no padding and are handed over as they are, which gives the same to the last bit.
     """
     query, (key, value, mask), (sentence, place) = parts.query(states), memory, where
     if len(key) == 1:

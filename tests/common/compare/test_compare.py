@@ -13,6 +13,7 @@ from common.compare.names import BASELINE, INT8, LADDER, ONNX, ONNX_INT8, SPEEDS
 from common.compare.rivals import Baseline, Int8, Ladder, TfIdf
 from common.errors import UserError
 from common.methods import ONLY, find_method
+from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
 from common.records.runs import RunRecord
 from common.task_run import TaskRun
@@ -238,6 +239,18 @@ def test_the_page_says_who_took_part_how_to_read_it_and_what_makes_it_doubtful()
     assert "Doubtful" not in text and "Did not" not in verdict_markdown(run, [LADDER, "Bort"])
     busy = RunRecord("mini", (), environment={"timing": {"others_load_max": 1.5}})
     assert "**Doubtful**: others kept 1.5 cores busy" in verdict_markdown(busy)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [("time_speedup", "**Doubtful**: the A/A control is off by 8.0%"), ("throughput_ratio", "In batches, of which")],
+)
+def test_a_noisy_clock_in_batches_does_not_make_the_others_times_doubtful(metric: str, said: str) -> None:
+    at = {"system": "A/A control", "experiment": "comparison", "unit": "ratio", "scale": "mini", "backbone": "b"}
+    controls = {"time_speedup": 1.01, "throughput_ratio": 0.99, metric: 1.08}
+    rows = tuple(Measurement(metric=name, value=value, task="toy", **at) for name, value in controls.items())
+    text = verdict_markdown(RunRecord("mini", rows, environment={"timing": {"others_load_max": 0.1}}))
+    assert said in text and ("Doubtful" in text) == (metric == "time_speedup")
 
 
 def test_the_front_holds_who_is_beaten_by_nobody_in_both() -> None:
