@@ -105,8 +105,15 @@ class Check:
     note: str = ""
 
 
-Decide = Callable[["RunRecord"], "Decision | Check | None"]
-"""None: this run cannot decide it."""
+@dataclass(frozen=True)
+class Undecided:
+    """Why a run that has what a claim is about cannot decide it: every task and rival left out, with its reason."""
+
+    left_out: tuple[str, ...]
+
+
+Decide = Callable[["RunRecord"], "Decision | Check | Undecided | None"]
+"""None: this run does not measure it."""
 
 
 # -- Which tasks count ------------------------------------------------------------------------------------------------

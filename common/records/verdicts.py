@@ -19,7 +19,7 @@ from typing import Literal
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records.claims import SURE, Cell, Check, Decide, Decision, Limit
+from common.records.claims import SURE, Cell, Check, Decide, Decision, Limit, Undecided
 from common.records.effects import Effect, holm, mean_effect
 from common.records.measurements import NOT_MEASURED, NOTHING_TRAINED, CellResult, ClaimResult, Verdict
 from common.records.runs import RunRecord
@@ -63,6 +63,8 @@ def _result(claim: Claim, record: RunRecord, decide: Decide | None) -> ClaimResu
     decision = decide(record) if decide is not None else None
     if decision is None:
         return _not_run(claim, record, claim.not_run or _why_undecided(record))
+    if isinstance(decision, Undecided):
+        return _not_run(claim, record, _without("", decision.left_out))
     if isinstance(decision, Check):
         return _checked(claim, record, decision)
     return _judged(claim, record, decision)
@@ -238,7 +240,11 @@ def _cell_result(cell: Cell) -> CellResult:
 
 
 def _note(decision: Decision) -> str:
-    return "; ".join(filter(None, (decision.note, *(f"left out: {reason}" for reason in decision.left_out))))
+    return _without(decision.note, decision.left_out)
+
+
+def _without(note: str, left_out: Sequence[str]) -> str:
+    return "; ".join(filter(None, (note, *(f"left out: {reason}" for reason in left_out))))
 
 
 def _filled(claim: Claim, record: RunRecord, *, verdict: Verdict, **found: object) -> ClaimResult:

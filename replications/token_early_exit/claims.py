@@ -11,7 +11,18 @@ from statistics import fmean
 
 import numpy as np
 
-from common.records.claims import Array, Cell, Decide, Decision, Limit, gain, has_learned, learned_tasks, system
+from common.records.claims import (
+    Array,
+    Cell,
+    Decide,
+    Decision,
+    Limit,
+    Undecided,
+    gain,
+    has_learned,
+    learned_tasks,
+    system,
+)
 from common.records.effects import Effect, effect_of
 from common.records.predictions import Evidence, static_name
 from common.records.runs import RunRecord
@@ -32,9 +43,10 @@ SLOWEST, FASTEST = min(SPEEDS), max(SPEEDS)
 NER = "span_f1"
 
 Seeds = Sequence[Evidence]
+Found = Decision | Undecided | None
 
 
-def saves(record: RunRecord) -> Decision | None:
+def saves(record: RunRecord) -> Found:
     """Share of FLOPs saved at 3x, with at most a point lost; mean over tasks."""
     tasks, reasons = at_speed(record, TOKEE, 3)
     cells = [
@@ -44,17 +56,17 @@ def saves(record: RunRecord) -> Decision | None:
     return _decision(cells, (f"at 3x; at most {SMALL:g} point lost", lost_before(tasks, TOKEE)), reasons)
 
 
-def lossless_at_2x(record: RunRecord) -> Decision | None:
+def lossless_at_2x(record: RunRecord) -> Found:
     """Points lost at 2x."""
     return losses(record, TOKEE, SLOWEST)
 
 
-def drop_at_3x(record: RunRecord) -> Decision | None:
+def drop_at_3x(record: RunRecord) -> Found:
     """Points lost at 3x."""
     return losses(record, TOKEE, 3)
 
 
-def beats_static(record: RunRecord) -> Decision | None:
+def beats_static(record: RunRecord) -> Found:
     """Points above the first n / s layers, fine-tuned alone, at each speed s."""
 
     def rival(seeds: Seeds, speed: int) -> str | None:
@@ -64,12 +76,12 @@ def beats_static(record: RunRecord) -> Decision | None:
     return compared(record, SPEEDS, rival, lambda speed: "", "the first n/s layers in DistilBERT's place")
 
 
-def beats_sentee(record: RunRecord) -> Decision | None:
+def beats_sentee(record: RunRecord) -> Found:
     """Points above SENTEE at 3x and 4x."""
     return compared(record, HIGH, lambda seeds, speed: SENTEE, speed_name, "")
 
 
-def collapses(record: RunRecord) -> Decision | None:
+def collapses(record: RunRecord) -> Found:
     """Points that SENTEE loses at 4x on tasks of named entities."""
     return losses(record, SENTEE, FASTEST, only=lambda seeds: seeds[0].metric == NER)
 
@@ -77,9 +89,7 @@ def collapses(record: RunRecord) -> Decision | None:
 # -- Parts ------------------------------------------------------------------------------------------------------------
 
 
-def losses(
-    record: RunRecord, name: str, speed: int, only: Callable[[Seeds], bool] = lambda seeds: True
-) -> Decision | None:
+def losses(record: RunRecord, name: str, speed: int, only: Callable[[Seeds], bool] = lambda seeds: True) -> Found:
     """Points that a system loses at a speed, task by task, where it reaches it."""
     tasks, reasons = at_speed(record, name, speed, only)
     cells = [Cell(task, loss(seeds, name, speed), task) for task, seeds in tasks.items()]
@@ -109,7 +119,7 @@ def compared(
     rival: Callable[[Seeds, int], str | None],
     setting: Callable[[int], str],
     note: str,
-) -> Decision | None:
+) -> Found:
     """Points of TOKEE above a rival of equal speed, a cell for each task and speed; a rival has to have learned."""
     tasks, left_out = learned_tasks(record)
     cells, reasons = [], list(left_out)
@@ -188,9 +198,11 @@ def off_speed(seeds: Seeds, name: str, speed: int) -> str:
     return f"{name} {'does not reach' if own < speed else 'is beyond'} {speed_name(speed)} ({own:.1f}x)"
 
 
-def _decision(cells: Sequence[Cell], notes: Sequence[str], reasons: Sequence[str]) -> Decision | None:
-    note = "; ".join(filter(None, notes))
-    return Decision(tuple(cells), note, left_out=tuple(reasons)) if cells else None
+def _decision(cells: Sequence[Cell], notes: Sequence[str], reasons: Sequence[str]) -> Found:
+    """Where every cell is missed, why; nothing where there is no task."""
+    if not cells:
+        return Undecided(tuple(reasons)) if reasons else None
+    return Decision(tuple(cells), "; ".join(filter(None, notes)), left_out=tuple(reasons))
 
 
 DECIDERS: Mapping[str, Decide] = {

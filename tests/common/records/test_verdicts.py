@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.paper import Claim, Paper
-from common.records.claims import Cell, Check, Decision, Limit
+from common.records.claims import Cell, Check, Decision, Limit, Undecided
 from common.records.effects import Component, Effect
 from common.records.facts import Premise, RunFacts
 from common.records.measurements import ClaimResult, Measurement
@@ -46,7 +46,7 @@ def cells(*effects: Effect) -> tuple[Cell, ...]:
     return tuple(Cell(f"cell {i}", e, f"task-{i}") for i, e in enumerate(effects))
 
 
-def judged(one: Claim, decision: Decision | Check | None, record: RunRecord | None = None) -> ClaimResult:
+def judged(one: Claim, decision: Decision | Check | Undecided | None, record: RunRecord | None = None) -> ClaimResult:
     base = {"slug": "p", "name": "P", "citation": {"title": "T", "authors": ("A",), "venue": "V", "year": 2020}}
     paper = Paper(**base, claims=(one,))  # type: ignore[arg-type]
     (result,) = decide_claims(paper, record or RunRecord("mini-files", ()), {one.id: lambda _: decision})
@@ -273,3 +273,9 @@ def test_reasons_reach_the_reader() -> None:
     decision = Decision(cells(effect(0.5)), note="at half the depth", left_out=("rte: the baseline did not learn it",))
     assert judged(claim(), decision).note == "at half the depth; left out: rte: the baseline did not learn it"
     assert not math.isnan(judged(claim(), decision).ci_low or math.nan)
+
+
+def test_what_cannot_be_decided_says_why() -> None:
+    result = judged(claim(), Undecided(("sst-2: too slow", "rte: not learned")))
+    assert (result.verdict, result.note) == ("not run", "left out: sst-2: too slow; left out: rte: not learned")
+    assert judged(claim(), None).note == "this run does not measure it"

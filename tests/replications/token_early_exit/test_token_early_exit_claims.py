@@ -1,16 +1,15 @@
 """The claims of SENTEE and TOKEE, on invented evidence: shown, refuted, undecidable."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from kit.toy_evidence import Judge, decided, record_of, values
 
-from common.records.claims import Check, Decision
+from common.records.claims import Decide, Undecided
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, static_name
-from common.records.runs import RunRecord
 from common.records.tagging import TAG_PARTS, WORDS, flops_name
 from common.tasks.tag_metrics import tag_parts
 from replications.token_early_exit.claims import (
@@ -108,13 +107,21 @@ def test_who_does_not_reach_a_speed_decides_nothing_there() -> None:
     decision = decided(beats_sentee(record_of(slow)))
     assert list(values(decision.cells)) == ["wnut-17 3x"]
     assert "wnut-17 4x: SENTEE does not reach 4x (2.5x)" in decision.left_out
-    assert collapses(record_of(slow)) is None
+    assert collapses(record_of(slow)) == Undecided(("wnut-17: SENTEE does not reach 4x (2.5x)",))
+
+
+def test_where_every_cell_is_missed_the_reasons_are_shown() -> None:
+    slow = record_of(evidence(speeds={f"{TOKEE}@{s}x": 0.8 * s for s in SPEEDS}))
+    notes = {claim: JUDGE.result(claim, slow) for claim in ("token-2x-lossless", "token-beats-sentee-high-speed")}
+    assert {result.verdict for result in notes.values()} == {"not run"}
+    assert [result.note for result in notes.values()] == [
+        "left out: wnut-17: TOKEE does not reach 2x (1.6x)",
+        "left out: wnut-17 3x: TOKEE does not reach 3x (2.4x); left out: wnut-17 4x: TOKEE does not reach 4x (3.2x)",
+    ]
 
 
 @pytest.mark.parametrize(("decide", "speed"), [(saves, 3), (lossless_at_2x, 2), (drop_at_3x, 3)])
-def test_of_a_task_that_misses_the_speed_its_own_is_told(
-    decide: Callable[[RunRecord], Decision | Check | None], speed: int
-) -> None:
+def test_of_a_task_that_misses_the_speed_its_own_is_told(decide: Decide, speed: int) -> None:
     for own, how in ((0.8 * speed, "does not reach"), (1.2 * speed, "is beyond")):
         missed = evidence(task="conll-2003", speeds={f"{TOKEE}@{speed}x": own})
         decision = decided(decide(record_of(evidence(), missed)))
@@ -173,7 +180,8 @@ DECIDERS = (saves, lossless_at_2x, drop_at_3x, beats_static, beats_sentee, colla
 
 def test_a_task_that_the_baseline_did_not_learn_decides_nothing() -> None:
     nothing = evidence({"baseline": 1.0})
-    assert [decide(record_of(nothing)) for decide in DECIDERS] == [None] * 6
+    why = Undecided(("wnut-17: the baseline did not learn it",))
+    assert [decide(record_of(nothing)) for decide in DECIDERS] == [why] * 6
     assert [decide(record_of()) for decide in DECIDERS] == [None] * 6
 
 
@@ -186,4 +194,4 @@ def test_what_a_constant_answer_would_get_is_not_learned() -> None:
     """Accuracy of the most frequent tag is the bar for parts of speech."""
     one = evidence(metric="token_accuracy", task="ud-english-ewt")
     constant = replace(one, arrays={**one.arrays, answers_name("baseline"): np.zeros(SENTENCES * LENGTH, dtype=int)})
-    assert lossless_at_2x(record_of(constant)) is None
+    assert isinstance(lossless_at_2x(record_of(constant)), Undecided)
