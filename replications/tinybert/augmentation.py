@@ -33,6 +33,7 @@ from common.file_hash import file_sha256
 from common.tasks.reading import COMPRESSIONS, numbered_lines
 from common.tasks.task import Example
 from common.training.batches import rows_by_length
+from common.training.pretraining.words import Words
 
 BATCH_SIZE = 64
 """Masked texts that the language model takes at a time."""
@@ -243,13 +244,10 @@ class Augmenter:
     @cached_property
     def _no_words(self) -> Tensor:
         """(V,) True for what is no candidate: special tokens, continuations, whatever is not purely letters."""
-        tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        special = set(self.tokenizer.all_special_tokens)
-        wrong = [
-            token in special or token.startswith("##") or not text.isalpha()
-            for token, text in zip(tokens, self._strings, strict=True)
-        ]
-        return torch.tensor(wrong)
+        words = Words.of(self.tokenizer)
+        wrong = words.continues | torch.tensor([not text.isalpha() for text in self._strings])
+        wrong[list(words.special)] = True
+        return wrong
 
 
 def exchangeable(text: str, encoding: Any) -> list[Word]:  # noqa: ANN401

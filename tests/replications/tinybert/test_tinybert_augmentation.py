@@ -8,7 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import RobertaProcessing
+from tokenizers.trainers import BpeTrainer
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from common.encoders.sources import load_encoder
 from common.errors import UserError
@@ -82,6 +88,32 @@ def test_candidates_are_the_likeliest_whole_words(tokenizer: object) -> None:
     model = Asked(ids(tokenizer, "##ing", "[SEP]", "7", "!", "good", "##s", "bad", "long"))
     found = augmenter(tokenizer, model, Rule(copies=1, candidates=2)).candidates(["great comedy"])
     assert list(found[0].values()) == [("good", "bad"), ("good", "bad")]
+
+
+def byte_level(*texts: str) -> PreTrainedTokenizerFast:
+    """A vocabulary of byte-level pairs, as RoBERTa's, learned from these texts: a word's first piece has a mark."""
+    special = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    learned = Tokenizer(BPE())
+    learned.pre_tokenizer, learned.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = ByteLevel.alphabet()
+    trainer = BpeTrainer(special_tokens=list(special.values()), initial_alphabet=alphabet, show_progress=False)
+    learned.train_from_iterator(texts, trainer)
+    learned.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=learned, **names)
+
+
+def test_of_a_byte_level_vocabulary_pieces_within_a_word_are_no_candidates_either() -> None:
+    pairs = byte_level("a great comedy is good , a bad one is long")
+    within = [pairs.convert_tokens_to_ids(token) for token in ("g", "ood")]
+    assert pairs.unk_token_id not in within
+    model = Asked([*within, *ids(pairs, "Ġ,", "<mask>", "Ġgood", "Ġbad", "Ġlong")])
+    text = "a great comedy"
+    (found,) = augmenter(pairs, model, Rule(copies=1, candidates=2)).candidates([text])
+    assert {text[w.start : w.end]: likeliest for w, likeliest in found.items()} == {
+        "great": ("good", "bad"),
+        "comedy": ("good", "bad"),
+    }
 
 
 def test_the_model_sees_the_masked_text_alone(tokenizer: object) -> None:
