@@ -42,7 +42,8 @@ def trained_steps(run: Run) -> list[Step]:
     """Pre-train the students, then fine-tune and measure every task and seed."""
     students, tasks = Students.of(run), run.tasks_or(TASKS)
     steps = students.steps((MAIN, *VARIANTS))
-    steps.append(Step("pre-training: masked words guessed", 2.0, lambda: pretraining_rows(students)))
+    rows = Step("pre-training: masked words guessed", students.scoring_seconds, lambda: pretraining_rows(students))
+    steps.append(rows)
     settings = SETTINGS[run.scale.name]
     for place, task in enumerate(tasks):
         if is_span_task(task, run.data, run.data_dir):
@@ -69,7 +70,7 @@ def _steps_of(task_run: TaskRun, students: Students, *, ablated: bool) -> Iterat
 
 def pretraining_rows(students: Students) -> list[Measurement]:
     """Who guesses how many masked words of text held back, and how much was read."""
-    score, backbone = students.teacher.score, students.run.encoder(students.backbone).backbone
+    score, backbone = students.teacher_score, students.run.encoder(students.backbone).backbone
 
     def row(system: str, metric: str, value: float, unit: str, n: int) -> Measurement:
         return Measurement(
@@ -82,11 +83,10 @@ def pretraining_rows(students: Students) -> list[Measurement]:
         row(TEACHER, "masked_perplexity", float(np.exp(score.loss)), "ratio", score.n),
     ]
     for variant in (MAIN, *VARIANTS):
-        found, reading = students.score(variant), students.reading(variant)
-        tokens = reading.text.tokens * students.settings.plan.epochs
+        found = students.score(variant)
         rows += [
             row(variant.name, "masked_accuracy", found.accuracy, "fraction", found.n),
-            row(variant.name, "tokens", float(tokens), "count", found.n),
+            row(variant.name, "tokens", float(students.tokens(variant)), "count", found.n),
         ]
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from common.baselines import RECIPES, Recipe
-from common.costs.estimates import PIECES_PER_WORD, TRAINING_FLOPS_PER_SECOND
+from common.costs.estimates import FORWARD_FLOPS_PER_SECOND, PIECES_PER_WORD, TRAINING_FLOPS_PER_SECOND
 from common.costs.flops import EncoderShape
 from common.devices import available_device
 from common.encoders.layered import LayeredEncoder
@@ -235,9 +235,36 @@ class Students:
             )
         return self._sources[variant.name]
 
+    def tokens(self, variant: Variant) -> int:
+        """Of the rows that a student is trained on, each pass counted; what is held back is not."""
+        plan = self.settings.plan
+        rows = self.reading(variant).batches(None, plan.batch_size, plan.seed).rows
+        return len(rows) * plan.max_length * plan.epochs
+
     def score(self, variant: Variant) -> MaskedScore:
-        """How well a student guesses masked words of text held back."""
-        return MaskedScore(**json.loads((self.folder(variant) / SCORE).read_text(encoding="utf-8")))
+        """How well a student guesses masked words of text held back from all: the end of what `MAIN` reads."""
+        folder = self.folder(variant)
+        if self.reading(variant).facts == self.reading(MAIN).facts:
+            return MaskedScore(**json.loads((folder / SCORE).read_text(encoding="utf-8")))
+        return self._scored(variant.name, folder.name, lambda: MaskedLanguageModel.load(folder))
+
+    @property
+    def teacher_score(self) -> MaskedScore:
+        """How well the teacher does, on the same."""
+        if self.teacher.reading.facts == self.reading(MAIN).facts:
+            return self.teacher.score
+        return self._scored("teacher", self.teacher.fingerprint, self.teacher.model)
+
+    def _scored(self, name: str, fingerprint: str, model: Callable[[], MaskedLanguageModel]) -> MaskedScore:
+        """On what is held back of `MAIN`'s text, by who read another."""
+        reading = self.reading(MAIN)
+
+        def make(folder: Path) -> None:
+            write_json(folder / SCORE, asdict(reading.score(model().eval().to(available_device()))))
+
+        recipe = {"kind": "distilbert-score", "model": fingerprint, **reading.facts}
+        folder = self.run.store.get(f"distilbert-score/{name}", recipe, make, self.run.say)
+        return MaskedScore(**json.loads((folder / SCORE).read_text(encoding="utf-8")))
 
     def folder(self, variant: Variant = MAIN) -> Path:
         """A student, distilled."""
@@ -305,6 +332,19 @@ class Students:
         words = self.settings.ablation_words if variant.ablation else self.settings.words
         tokens = PIECES_PER_WORD * (words or 8_000_000) * self.settings.plan.epochs
         return 3 + tokens * self.flops_per_token(variant) / TRAINING_FLOPS_PER_SECOND
+
+    @property
+    def scoring_seconds(self) -> float:
+        """Of guessing on the common part, by the teacher and the ablations where they read another text."""
+        settings, (small, whole) = self.settings, self._shapes
+        if settings.ablation_words == settings.words:
+            return 2.0
+        length, readers = settings.plan.max_length, [whole, *(small for _ in VARIANTS)]
+        flops = sum(
+            encoder_work(shape, length, trained=False) + head_work(shape, 0.15, trained=False) for shape in readers
+        )
+        held_back = 0.02 * PIECES_PER_WORD * (settings.words or 8_000_000)
+        return 2 + held_back * flops / FORWARD_FLOPS_PER_SECOND
 
     def steps(self, variants: Sequence[Variant]) -> list[Step]:
         """Make the teacher, then these students."""

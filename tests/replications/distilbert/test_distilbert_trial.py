@@ -21,6 +21,8 @@ from common.run.replication import Run
 from common.scales import SCALES
 from common.task_run import TaskRun
 from common.training.loop import TrainingPlan
+from common.training.pretraining.language_model import MaskedLanguageModel
+from common.training.pretraining.rows import PackedRows, held_out
 from replications.distilbert import students as module
 from replications.distilbert.claims import init_matters, mlm_little, retains_97
 from replications.distilbert.contender import DistilBERT
@@ -94,6 +96,21 @@ def test_who_guesses_how_many_masked_words_is_told_beside_word_counts(
     assert {m.system for m in rows} == {UNIGRAM, TEACHER, DISTILBERT, REFERENCE, *ABLATIONS}
     tokens = {m.system: m.value for m in picked(measured[0], experiment="pretraining", metric="tokens")}
     assert tokens[DISTILBERT] > tokens[REFERENCE] == tokens[RANDOM]
+    assert len({m.n for m in rows}) == 1, "all guess the same masked words, whatever they read"
+
+
+def test_everyone_is_scored_on_the_end_of_the_longest_text_and_rows_held_back_are_not_counted(
+    measured: tuple[list[Measurement], list[Evidence], Run],
+) -> None:
+    students = Students.of(measured[2])
+    ablation, whole = students.reading(VARIANTS[0]), students.reading(MAIN)
+    assert ablation.facts != whole.facts
+    model = MaskedLanguageModel.load(students.folder(VARIANTS[0]))
+    assert students.score(VARIANTS[0]) == whole.score(model) != ablation.score(model)
+    assert students.teacher_score == whole.score(students.teacher.model())
+    rows = [len(part) for part in held_out(PackedRows(whole.text, whole.words, 24))]
+    assert rows[1] > 0
+    assert students.tokens(MAIN) == 24 * rows[0]
 
 
 def test_the_claims_can_be_decided_from_what_is_kept(
