@@ -42,6 +42,7 @@ TEST_RIGHT_TOOL = TESTS + "right_tool/test_right_tool_trial.py"
 TEST_FASTBERT = TESTS + "fastbert/test_fastbert_trial.py"
 TEST_TINYBERT = TESTS + "tinybert/test_tinybert_training.py"
 TEST_TOKEN = TESTS + "token_early_exit/test_token_early_exit_trial.py::test_"
+TEST_DISTILBERT = TESTS + "distilbert/test_distilbert_training.py"
 DOCTOR, TEST_DOCTOR = "common/doctor/", "tests/common/doctor/test_doctor_"
 LEARNS = TESTS + "test_scales.py::test_at_the_smoke_scale_the_baseline_learns"
 
@@ -407,6 +408,20 @@ MUTANTS = (
         "or Stage(self.tagging_run.plan)",
         "or Stage(self.settings.recipe.whole)",
         TEST_TOKEN + "below_the_papers_scale_stage_one_follows_the_baselines_epochs_on_a_task",
+    ),
+    Mutant(
+        "DistilBERT: every word is as likely to be masked as any other",
+        PAPERS + "distilbert/students.py",
+        "SmoothedByFrequency(counts, reading.words.padding)",
+        "SmoothedByFrequency(torch.ones_like(counts), reading.words.padding)",
+        TEST_DISTILBERT + "::test_rare_words_are_masked_more_often_in_every_pre_training",
+    ),
+    Mutant(
+        "DistilBERT: ablations learn all three losses",
+        PAPERS + "distilbert/students.py",
+        "variant.weights, share=settings.share",
+        "MAIN.weights, share=settings.share",
+        TEST_DISTILBERT + "::test_a_student_learns_what_its_row_says",
     ),
 )
 
