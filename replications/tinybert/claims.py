@@ -20,6 +20,7 @@ from common.records.claims import (
     Decide,
     Decision,
     Limit,
+    Undecided,
     gain,
     learned,
     learned_tasks,
@@ -135,14 +136,14 @@ def _points(e: Evidence, answers: Answers) -> float:
     return float(points_along(e.metric)(answers(e), e.labels))
 
 
-def above_direct(record: RunRecord) -> Decision | None:
+def above_direct(record: RunRecord) -> Decision | Undecided | None:
     """Points of the narrow student above BERT-tiny."""
     tasks, left_out = _taught(record, (TINYBERT, NARROW), (BERT_TINY, ""))
     known, not_learned = learned(tasks, system(BERT_TINY), BERT_TINY)
     return _gains(known, system(TINYBERT, NARROW), system(BERT_TINY), "", (*left_out, *not_learned))
 
 
-def wide_behind_teacher(record: RunRecord) -> Decision | None:
+def wide_behind_teacher(record: RunRecord) -> Decision | Undecided | None:
     """Points of the teacher above the wide student."""
     tasks, left_out = _taught(record, (TINYBERT, WIDE))
     return _gains(tasks, system(TEACHER), system(TINYBERT, WIDE), "", left_out)
@@ -151,17 +152,17 @@ def wide_behind_teacher(record: RunRecord) -> Decision | None:
 # -- Ablations (Tables 2, 3, 4 and 7) ---------------------------------------------------------------------------------
 
 
-def every_stage(record: RunRecord) -> Decision | None:
+def every_stage(record: RunRecord) -> Decision | Undecided | None:
     """Points that each of the three procedures is worth, the mean over tasks."""
     return _worth(record, {name: (REFERENCE, name) for name in (WITHOUT_GD, WITHOUT_TD, WITHOUT_DA)})
 
 
-def task_stages(record: RunRecord) -> Decision | None:
+def task_stages(record: RunRecord) -> Decision | Undecided | None:
     """Points by which doing without general distillation is better than doing without either other."""
     return _worth(record, {f"{name} below {WITHOUT_GD}": (WITHOUT_GD, name) for name in (WITHOUT_TD, WITHOUT_DA)})
 
 
-def mapping(record: RunRecord) -> Decision | None:
+def mapping(record: RunRecord) -> Decision | Undecided | None:
     """Points of the uniform mapping above each other one."""
     return _worth(record, {name: (REFERENCE, name) for name in (TOP, BOTTOM)})
 
@@ -185,12 +186,12 @@ def transformer_loss(record: RunRecord) -> Decision | None:
     return Decision(cells, note, left_out=left_out, averaged=tuple(tasks))
 
 
-def attention_over_hidden(record: RunRecord) -> Decision | None:
+def attention_over_hidden(record: RunRecord) -> Decision | Undecided | None:
     """Points by which doing without hidden states is better than doing without attention."""
     return _ablated(record, WITHOUT_HIDN, WITHOUT_ATTN)
 
 
-def general_start(record: RunRecord) -> Decision | None:
+def general_start(record: RunRecord) -> Decision | Undecided | None:
     """Points of a general student above a directly pre-trained one, both distilled on the task without augmentation.
 
     The latter is a rival, not an ablation.
@@ -218,15 +219,19 @@ def _reference_learned(record: RunRecord, *names: str) -> tuple[Tasks, tuple[str
     return known, (*left_out, *not_learned)
 
 
-def _ablated(record: RunRecord, first: str, second: str) -> Decision | None:
+def _ablated(record: RunRecord, first: str, second: str) -> Decision | Undecided | None:
     """A cell for each task: points of one system above another."""
     tasks, left_out = _reference_learned(record, first, second)
     return _gains(tasks, system(first), system(second), f"{first} above {second}", left_out)
 
 
-def _gains(tasks: Tasks, first: Answers, second: Answers, note: str, left_out: tuple[str, ...]) -> Decision | None:
+def _gains(
+    tasks: Tasks, first: Answers, second: Answers, note: str, left_out: tuple[str, ...]
+) -> Decision | Undecided | None:
     cells = tuple(Cell(task, gain(seeds, first, second), task) for task, seeds in tasks.items())
-    return Decision(cells, note, left_out=left_out) if cells else None
+    if not cells:
+        return Undecided(left_out) if left_out else None
+    return Decision(cells, note, left_out=left_out)
 
 
 def _worth(record: RunRecord, pairs: Mapping[str, tuple[str, str]]) -> Decision | None:

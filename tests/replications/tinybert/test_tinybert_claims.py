@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kit.toy_evidence import Array, Judge, constant, decided, record_of, values, wrong_on
 
-from common.records.claims import Check
+from common.records.claims import Check, Undecided
 from common.records.measurements import Measurement
 from common.records.predictions import LABELS, Evidence, answers_name, seconds_name
 from replications.tinybert import claims
@@ -214,6 +214,7 @@ def test_a_rival_that_distillation_did_not_teach_shows_no_better_start() -> None
     decision = decided(claims.general_start(record_of(*seeds(), *nothing)))
     assert decision.tasks == ["mrpc"]
     assert decision.left_out == ("cola: BERT-tiny (+TD) did not learn it",)
+    assert claims.general_start(record_of(*nothing)) == Undecided(("cola: BERT-tiny (+TD) did not learn it",))
     assert judge("tinybert-gd-better-init", record_of(*nothing)) == "not run"
 
 
