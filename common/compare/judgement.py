@@ -81,7 +81,10 @@ class TaskStandings:
 
     def surely_ahead(self, first: Standing, second: Standing) -> bool:
         """At the level of a 95 % interval."""
-        return self.ahead(first, second).p_above(0.0) <= SURE
+        return self._p_ahead(first, second) <= SURE
+
+    def _p_ahead(self, first: Standing, second: Standing) -> float:
+        return self.ahead(first, second).p_above(0.0)
 
     def front(self) -> list[Standing]:
         """The systems that no other one beats in both, by their means; fastest last."""
@@ -112,9 +115,6 @@ class TaskStandings:
         others = (s for s in self.standings if s.method != standing.method and by in (None, s.method))
         rivals = [s for s in others if engine_of(s.method) == engine and s.speed.value >= speed]
         return any(holm([self._p_ahead(rival, standing) for rival in rivals], SURE))
-
-    def _p_ahead(self, first: Standing, second: Standing) -> float:
-        return self.ahead(first, second).p_above(0.0)
 
     def better_than_the_ladder(self) -> list[Standing]:
         """Systems in its engine that are surely ahead of the best rung that is no faster, and beaten by none that is:
